@@ -1,0 +1,67 @@
+"""`cpcnn demo`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..options import path_type
+from ..streams import Streams
+
+
+@click.command("demo")
+@click.option(
+    "-o",
+    "--output",
+    type=path_type(),
+    default="cpcnn-demo",
+    show_default=True,
+    metavar="DIR",
+    help="Folder for the images and the run.",
+)
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="DEVICE",
+    help="cpu, numpy, gpu, gpu:N or auto.",
+)
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def command(output: Path, device: str, debug: bool) -> int | None:
+    """Draw a small folder of images, train on it, and show the report: all in about a minute.
+
+    Run again, it uses the images that are there and trains another run.
+    """
+    from cpcnn.jobs.demo import demo_images, demo_settings
+    from cpcnn.jobs.evaluate import EvaluateSettings
+
+    from ..views.text import quoted
+    from .evaluate import run as evaluate
+    from .train import run as train
+
+    streams = Streams()
+    images = demo_images(output)
+    settings = replace(demo_settings(images), device=device)
+    streams.say(f"$ cpcnn train {quoted(images)} {_as_options(settings)}")
+    code = train(settings, streams)
+    if code:
+        return code
+    streams.say(f"\n$ cpcnn eval {quoted(settings.output or output)}")
+    return evaluate(EvaluateSettings(model=settings.output, device=device), streams)
+
+
+def _as_options(settings: Any) -> str:
+    """Return the settings that differ from the defaults, as one would type them."""
+    from cpcnn.jobs.settings import TrainSettings, option
+
+    default = TrainSettings(settings.data)
+    names = ("model", "epochs", "flip", "output")
+    parts = []
+    for name in names:
+        value = getattr(settings, name)
+        if value != getattr(default, name):
+            parts.append(f"--no-{name}" if value is False else f"{option(name)} {value}")
+    return " ".join(parts)

@@ -1,0 +1,99 @@
+"""What a user sees of an error: message and suggestion, or one JSON document, and the exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import click
+
+from .streams import print_json
+from .views.text import printable_lines
+
+INTERRUPTED = 130
+BROKEN_PIPE = 141  # what a shell reports for a program that its reader has left
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One error, ready to be shown."""
+
+    code: str
+    exit_code: int
+    message: str
+    suggestion: str = ""
+
+
+def exit_code_of(error: BaseException, arguments: Sequence[str]) -> int:
+    """Show an error that ended a command and return its exit code."""
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else 1
+    if isinstance(error, BrokenPipeError):
+        _silence_stdout()
+        return BROKEN_PIPE
+    failure = describe(error)
+    if _given(arguments, "--debug") or os.environ.get("CPCNN_DEBUG", "0") not in ("", "0"):
+        traceback.print_exception(error, file=sys.stderr)
+    show(failure, json=_given(arguments, "--json"))
+    return failure.exit_code
+
+
+def describe(error: BaseException) -> Failure:
+    """Return what to tell about an error."""
+    from cpcnn.core.errors import CpcnnError
+
+    if isinstance(error, CpcnnError):
+        text = str(error).removesuffix(error.suggestion).rstrip()
+        return Failure(error.code, error.exit_code, text, error.suggestion)
+    if isinstance(error, click.Abort | KeyboardInterrupt):
+        return Failure("interrupted", INTERRUPTED, "Interrupted.")
+    if isinstance(error, click.ClickException):
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context else "cpcnn"
+        return Failure("usage", 2, error.format_message(), f"See `{path} --help`.")
+    if isinstance(error, MemoryError):
+        return Failure(
+            "memory",
+            1,
+            f"Out of memory. {error}".rstrip(),
+            "Try a smaller --batch-size or --img-size.",
+        )
+    detail = traceback.format_exception_only(error)[-1].strip()
+    return Failure(
+        "internal",
+        1,
+        f"Unexpected error: {detail}",
+        "Run again with --debug to see where; please report it.",
+    )
+
+
+def show(failure: Failure, *, json: bool) -> None:
+    """Print a failure: one JSON document on stdout, or two lines on stderr."""
+    if json:
+        error = {
+            "code": failure.code,
+            "message": failure.message,
+            "suggestion": failure.suggestion,
+        }
+        print_json({"error": error})
+        return
+    click.echo(printable_lines(f"error: {failure.message}"), err=True)
+    if failure.suggestion:
+        click.echo(printable_lines(failure.suggestion), err=True)
+
+
+def _given(arguments: Sequence[str], flag: str) -> bool:
+    """Say whether a flag was given, also when the command line could not be parsed."""
+    before = arguments[: list(arguments).index("--")] if "--" in arguments else arguments
+    return flag in before
+
+
+def _silence_stdout() -> None:
+    """Let the interpreter flush stdout at exit without a second error."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115

@@ -1,0 +1,63 @@
+"""Options that several commands share, spelled and explained once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import MISSING, Field, fields
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from .streams import Streams
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def settings_option(settings: type) -> Callable[..., Callable[[Command], Command]]:
+    """Return a decorator factory for options whose defaults are those of a settings dataclass."""
+    by_name: dict[str, Field[Any]] = {field.name: field for field in fields(settings)}
+
+    def option(*names: str, **attributes: Any) -> Callable[[Command], Command]:
+        default = by_name[_python_name(names)].default
+        if default is not MISSING:
+            attributes |= {"default": default, "show_default": default is not None}
+        return click.option(*names, **attributes)
+
+    return option
+
+
+def output_options(command: Callable[..., int | None]) -> Callable[..., int | None]:
+    """Add --json, --quiet and --debug, and hand the command its Streams first."""
+
+    @click.option("--json", "json", is_flag=True, help="Print one JSON document on stdout.")
+    @click.option("-q", "--quiet", is_flag=True, help="Print results only.")
+    @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+    @wraps(command)
+    def wrapped(json: bool, quiet: bool, debug: bool, **values: Any) -> int | None:
+        streams = Streams(json=json, quiet=quiet or json)
+        return command(streams, **values)
+
+    return wrapped
+
+
+def path_type() -> click.Path:
+    """Return the type of paths; whether they exist is for the job to say, with its exit code."""
+    return click.Path(path_type=Path)
+
+
+def batch_size(value: str) -> int | str:
+    """Return a whole number or `auto`."""
+    if value == "auto":
+        return value
+    try:
+        return int(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is neither a whole number nor 'auto'.") from None
+
+
+def _python_name(names: tuple[str, ...]) -> str:
+    """Return the parameter name that click derives: the first name with two dashes."""
+    first = next(name for name in names if name.startswith("--"))
+    return first.split("/")[0].removeprefix("--").replace("-", "_")

@@ -1,0 +1,41 @@
+"""Text for a terminal: class and file names come from strangers and may hold anything."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from cpcnn.jobs.printable import printable
+
+__all__ = ["counted", "listed", "printable", "printable_lines", "quoted", "shorten"]
+
+
+def printable_lines(text: str) -> str:
+    """Return a text of several lines with each line made printable."""
+    return "\n".join(printable(line) for line in text.split("\n"))
+
+
+def shorten(text: str, width: int) -> str:
+    """Return a printable text of at most so many characters, its middle left out."""
+    text = printable(text)
+    if len(text) <= width:
+        return text
+    head = (width - 1) // 2
+    return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
+
+
+def quoted(path: Path) -> str:
+    """Return a path as one can paste it into a shell."""
+    return printable(shlex.quote(str(path)))
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """Return a count with its noun: `1 image`, `2 images`, `1,200 images`."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def listed(names: Sequence[str], limit: int = 5) -> str:
+    """Return the first names, printable, and how many more there are."""
+    shown = ", ".join(shorten(name, 40) for name in names[:limit])
+    return shown if len(names) <= limit else f"{shown} and {len(names) - limit:,} more"

@@ -1,0 +1,1 @@
+"""Words everybody uses: parameters, context, windows, randomness and errors."""

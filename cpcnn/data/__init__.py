@@ -1,0 +1,39 @@
+"""From a folder of files to batches of uint8 images: NumPy in and out, no device."""
+
+from .augment import Augmentation, Warp
+from .dataset import ArrayDataset, Dataset, ImageDataset
+from .decode import IMAGE_EXTENSIONS, BadImage, Header, decode, read_header
+from .folder import ImageFolder, Sample, scan_folder
+from .loader import Batch, Loader
+from .preprocess import Preprocessing, choose_channels, choose_size, read_headers
+from .resize import RESIZE_MODES, resize
+from .samples import write_sample_images
+from .split import split_samples
+from .statistics import measure_statistics
+
+__all__ = [
+    "IMAGE_EXTENSIONS",
+    "RESIZE_MODES",
+    "ArrayDataset",
+    "Augmentation",
+    "BadImage",
+    "Batch",
+    "Dataset",
+    "Header",
+    "ImageDataset",
+    "ImageFolder",
+    "Loader",
+    "Preprocessing",
+    "Sample",
+    "Warp",
+    "choose_channels",
+    "choose_size",
+    "decode",
+    "measure_statistics",
+    "read_header",
+    "read_headers",
+    "resize",
+    "scan_folder",
+    "split_samples",
+    "write_sample_images",
+]

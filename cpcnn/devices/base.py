@@ -1,0 +1,81 @@
+"""What a device is: a scope, a namespace, a table of fast implementations, and host transfer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.context import Context
+from ..core.typing import Namespace, Shape
+from ..ops import REFERENCE
+from ..ops.table import Ops, Table, merge
+
+
+class Memory(NamedTuple):
+    """Bytes in use by this process, and bytes the device has in all."""
+
+    used: int
+    total: int
+
+
+class Device:
+    """A place to compute. Subclasses set `name` and `xp`, and what differs from NumPy arrays.
+
+    `fast` lists implementations by op name; what is missing falls to the reference.
+    """
+
+    name: str = "device"
+    fast: Table = {}
+
+    def __init__(self) -> None:
+        self.table = merge(self.fast, REFERENCE)
+
+    @property
+    def xp(self) -> Namespace:
+        """The array API namespace."""
+        return np
+
+    @property
+    def description(self) -> str:
+        """One line about the hardware and the libraries, for people."""
+        return self.name
+
+    def bind(self, ctx: Context) -> Ops:
+        """Return this device's ops for a context."""
+        return Ops(self.table, ctx)
+
+    @contextmanager
+    def scope(self) -> Iterator[None]:
+        """Surround all work on this device: which GPU, which stream, how many BLAS threads."""
+        yield
+
+    def empty(self, shape: Shape, dtype: Any) -> Any:
+        return self.xp.empty(shape, dtype=self._dtype(dtype))
+
+    def zeros(self, shape: Shape, dtype: Any) -> Any:
+        return self.xp.zeros(shape, dtype=self._dtype(dtype))
+
+    def put(self, host: NDArray[Any]) -> Any:
+        """Copy a host array to the device (or share it, when the device is the host)."""
+        return self.xp.asarray(host)
+
+    def get(self, array: Any) -> NDArray[Any]:
+        """Copy a device array to the host (or share it, when the device is the host)."""
+        return np.asarray(array)
+
+    def synchronize(self) -> None:
+        """Wait for all work that was started on this device."""
+
+    def memory(self) -> Memory | None:
+        """Memory figures, or None where they mean nothing."""
+        return None
+
+    def _dtype(self, dtype: Any) -> Any:
+        return getattr(self.xp, dtype) if isinstance(dtype, str) else dtype
+
+    def __repr__(self) -> str:
+        return f"<Device {self.name}>"

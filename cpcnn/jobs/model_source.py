@@ -1,0 +1,57 @@
+"""Which checkpoint a user means: a file, the folder of a run, or nothing at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..core.errors import CheckpointError
+from .run_directory import BEST, LAST, SETTINGS, RunDirectory, is_run, last_run
+
+ZIP_MAGIC = b"PK"
+SUFFIX = ".cpcnn"
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A checkpoint, the run that it belongs to, if any, and what there is to say about the choice."""
+
+    checkpoint: Path
+    run: RunDirectory | None
+    notice: str = ""
+
+
+def find_model(path: Path | None) -> ModelSource:
+    """Return the checkpoint of a file or run directory; of the last run when there is no path."""
+    if path is None:
+        return _of_run(last_run())
+    if path.is_dir():
+        return _of_run(RunDirectory(path))
+    if not path.exists():
+        raise CheckpointError(
+            f"{path} does not exist.", suggestion="Give a checkpoint file or a run directory."
+        )
+    run = RunDirectory(path.parent)
+    belongs = path.name in (BEST, LAST) and (run.path / SETTINGS).is_file()
+    return ModelSource(path, run if belongs else None)
+
+
+def is_model(path: Path) -> bool:
+    """Say whether a path is meant as a model: a run directory, or a file that looks like one."""
+    if path.is_dir():
+        return is_run(path)
+    if path.suffix == SUFFIX:
+        return True
+    try:
+        with path.open("rb") as file:
+            return file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
+    except OSError:
+        return False
+
+
+def _of_run(run: RunDirectory) -> ModelSource:
+    checkpoint = run.checkpoint()
+    notice = (
+        "" if checkpoint.name == BEST else f"{run.path} has no {BEST}: using {checkpoint.name}."
+    )
+    return ModelSource(checkpoint, run, notice)

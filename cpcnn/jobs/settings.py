@@ -1,0 +1,192 @@
+"""The settings of a training run: the default recipe, and what each of them may be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+from ..core.errors import UsageError
+
+OPTIMIZERS = ("adamw", "adam", "sgd")
+SCHEDULES = ("one-cycle", "cosine", "constant")
+RESIZES = ("crop", "pad", "squash")
+CHANNELS = ("auto", "1", "3")
+ON_ERROR = ("skip", "fail")
+
+SGD_MOMENTUM = 0.9
+
+BATCH_SIZE = 32
+LARGE_BATCH_SIZE = 64  # from this many training images on, larger batches cost no accuracy
+LARGE_DATA = 10_000
+
+SMALLEST_SIDE, LARGEST_SIDE = 8, 4096
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Everything that decides a training run; the defaults are the default recipe.
+
+    A value that cannot be meant raises UsageError: the option, the value and what is allowed.
+    """
+
+    data: Path
+    model: str = "resnet9"
+    width: float = 1.0
+    epochs: int = 20
+    batch_size: int | Literal["auto"] = "auto"
+    optimizer: str = "adamw"
+    lr: float = 2e-3
+    schedule: str = "one-cycle"
+    weight_decay: float = 0.05
+    label_smoothing: float = 0.1
+    img_size: int | None = None
+    channels: str = "auto"
+    resize: str = "crop"
+    flip: bool = True
+    shift: float = 0.125
+    rotation: float = 0.0
+    shear_range: float = 0.0
+    zoom_range: float = 0.0
+    val_fraction: float = 0.2
+    seed: int = 0
+    workers: int = 2
+    threads: int | None = None
+    device: str = "auto"
+    on_error: str = "skip"
+    allow_empty_classes: bool = False
+    allow_nested: bool = False
+    output: Path | None = None
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "data", Path(self.data))
+        object.__setattr__(self, "channels", str(self.channels))
+        if self.output is not None:
+            object.__setattr__(self, "output", Path(self.output))
+        self._check_names()
+        self._check_numbers()
+
+    def _check_names(self) -> None:
+        try:
+            str(self.data).encode()
+        except UnicodeEncodeError:
+            raise UsageError(
+                f"The name of the data folder, {str(self.data)!a}, is not UTF-8.",
+                suggestion="Rename it, or go through a link with another name.",
+            ) from None
+        one_of("optimizer", self.optimizer, OPTIMIZERS)
+        one_of("schedule", self.schedule, SCHEDULES)
+        one_of("resize", self.resize, RESIZES)
+        one_of("channels", self.channels, CHANNELS)
+        one_of("on_error", self.on_error, ON_ERROR)
+        if self.output is not None and self.name is not None:
+            raise UsageError(
+                "--output and --name both say where the run goes.",
+                suggestion="Give --name for a folder in runs/, or --output for any other.",
+            )
+        if self.name is not None and (
+            self.name in ("", ".", "..") or set(self.name) & set("/\\\0")
+        ):
+            raise UsageError(
+                f"--name is {self.name!r}, which is not the name of a folder.",
+                suggestion="Give a plain name, or a path with --output.",
+            )
+
+    def _check_numbers(self) -> None:
+        whole("epochs", self.epochs, 1)
+        if self.batch_size != "auto":
+            whole("batch_size", self.batch_size, 1, note=", or auto")
+        if self.img_size is not None:
+            whole("img_size", self.img_size, SMALLEST_SIDE, LARGEST_SIDE)
+        whole("seed", self.seed, 0, 2**63 - 1)
+        whole("workers", self.workers, 0, 256)
+        if self.threads is not None:
+            whole("threads", self.threads, 1, 1024)
+        number("lr", self.lr, above=0)
+        number("width", self.width, above=0, most=16)
+        number("weight_decay", self.weight_decay, least=0)
+        number("label_smoothing", self.label_smoothing, least=0, below=1)
+        number("val_fraction", self.val_fraction, above=0, below=1)
+        number("shift", self.shift, least=0, below=1)
+        number("rotation", self.rotation, least=0, most=180)
+        number("shear_range", self.shear_range, least=0, below=90)
+        number("zoom_range", self.zoom_range, least=0, below=1)
+
+    def batch_size_for(self, images: int) -> int:
+        """Return the batch size for a training set of so many images."""
+        if self.batch_size == "auto":
+            return LARGE_BATCH_SIZE if images >= LARGE_DATA else BATCH_SIZE
+        return self.batch_size
+
+    def to_config(self) -> dict[str, Any]:
+        """Return the settings as plain values; where the run goes is not part of what it does."""
+        config = {k: v for k, v in asdict(self).items() if v is not None}
+        config.pop("output", None)
+        config.pop("name", None)
+        return config | {"data": str(self.data.absolute())}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> TrainSettings:
+        """Return the settings that `to_config` wrote; UsageError for a name that is no setting."""
+        known = [field.name for field in fields(cls)]
+        for name in config:
+            if name not in known:
+                raise UsageError(
+                    f"There is no setting {name!r}.", suggestion=did_you_mean(name, known)
+                )
+        return cls(**config)
+
+
+def option(name: str) -> str:
+    """Return how the command line spells a setting."""
+    return "--" + name.replace("_", "-")
+
+
+def did_you_mean(word: str, choices: Sequence[str]) -> str:
+    """Return the nearest of the choices as a question, or all of them when nothing is near."""
+    close = get_close_matches(word, choices, n=1)
+    return f"Did you mean {close[0]!r}?" if close else f"Choose from {', '.join(choices)}."
+
+
+def one_of(name: str, value: str, choices: Sequence[str]) -> None:
+    """Raise UsageError unless the value of the option is one of the choices."""
+    if value not in choices:
+        raise UsageError(
+            f"{option(name)} is {value!r}; it must be one of {', '.join(choices)}.",
+            suggestion=did_you_mean(str(value), choices)
+            if get_close_matches(str(value), choices)
+            else "",
+        )
+
+
+def whole(name: str, value: object, least: int, most: int | None = None, *, note: str = "") -> None:
+    """Raise UsageError unless the value of the option is an integer in the closed range."""
+    fits = isinstance(value, int) and not isinstance(value, bool)
+    if fits and least <= value and (most is None or value <= most):  # type: ignore[operator]
+        return
+    allowed = f"of at least {least}" if most is None else f"from {least} to {most}"
+    raise UsageError(f"{option(name)} is {value!r}; it must be a whole number {allowed}{note}.")
+
+
+def number(
+    name: str,
+    value: object,
+    *,
+    least: float | None = None,
+    above: float | None = None,
+    most: float | None = None,
+    below: float | None = None,
+) -> None:
+    """Raise UsageError unless the value of the option is a finite number within the bounds."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        over = (least is None or value >= least) and (above is None or value > above)
+        under = (most is None or value <= most) and (below is None or value < below)
+        if over and under:
+            return
+    bounds = [(least, "at least"), (above, "above"), (most, "at most"), (below, "below")]
+    allowed = " and ".join(f"{word} {bound:g}" for bound, word in bounds if bound is not None)
+    raise UsageError(f"{option(name)} is {value!r}; it must be a number {allowed}.")

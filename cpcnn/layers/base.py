@@ -1,0 +1,164 @@
+"""What a layer is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ..core.context import Context
+from ..core.errors import ShapeError, UsageError
+from ..core.param import Initializer, Param
+from ..core.typing import Array, Saved, Shape
+
+if TYPE_CHECKING:
+    from .graph import Node
+
+
+@dataclass(eq=False)
+class Layer:
+    """A function with parameters, and its gradient.
+
+    Dataclass fields are the saved configuration. `build` checks the input shape (without the
+    batch), creates parameters with `add_param` and returns the output shape. `forward` returns
+    (y, saved); `backward` returns dx and accumulates into the parameters' gradients. Nothing else
+    is kept on the layer, so one instance can be used at several places.
+    """
+
+    name: str | None = field(default=None, kw_only=True)
+    input_shape: Shape | None = field(default=None, kw_only=True, repr=False)
+
+    # where the layer stands in its model, and what it gives there: known once it is built
+    path: str = field(default="", init=False, repr=False)
+    output_shape: Shape | None = field(default=None, init=False, repr=False)
+
+    multiple_inputs: ClassVar[bool] = False  # True: shape, x and dx are tuples
+
+    def build(self, shape: Any) -> Shape:
+        raise NotImplementedError
+
+    def forward(self, x: Any, ctx: Context) -> tuple[Array, Saved]:
+        raise NotImplementedError
+
+    def backward(self, dy: Array, saved: Saved, ctx: Context) -> Any:
+        raise NotImplementedError
+
+    def children(self) -> dict[str, Layer]:
+        """The layers directly inside this one, by name."""
+        return {}
+
+    def add_param(
+        self,
+        name: str,
+        shape: Shape,
+        initializer: Initializer,
+        *,
+        trainable: bool = True,
+        decay: bool = True,
+    ) -> Param:
+        """Create the parameter `name`, or keep the one a first use of this layer created."""
+        existing = getattr(self, name, None)
+        if existing is None:
+            return Param(shape, initializer, trainable=trainable, decay=decay)
+        if existing.shape != shape:
+            raise ShapeError(
+                f"has a {name} of shape {existing.shape} from its first use, "
+                f"and this use needs {shape}.",
+                suggestion="A shared layer needs inputs with the same number of channels.",
+            )
+        return existing
+
+    def params(self) -> dict[str, Param]:
+        """This layer's own parameters, by attribute name."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, Param)}
+
+    def walk(self, prefix: str = "") -> Iterator[tuple[str, Layer]]:
+        """Yield (path, layer) for this layer and all inside it, each instance once."""
+        seen: set[int] = set()
+        pending: list[tuple[str, Layer]] = [(prefix, self)]
+        while pending:
+            path, layer = pending.pop()
+            if id(layer) in seen:
+                continue
+            seen.add(id(layer))
+            yield path, layer
+            inside = layer.children().items()
+            pending.extend((join(path, name), child) for name, child in reversed(list(inside)))
+
+    def parameters(self) -> dict[str, Param]:
+        """All parameters of this layer and the layers inside it, by path."""
+        return {
+            join(path, name): param
+            for path, layer in self.walk()
+            for name, param in layer.params().items()
+        }
+
+    def __call__(self, inputs: Node | list[Node] | tuple[Node, ...]) -> Node:
+        """Apply the layer symbolically, as in `x = Dense(10)(x)`."""
+        from .graph import apply
+
+        return apply(self, inputs)
+
+
+def join(path: str, name: str) -> str:
+    """Append a name to a layer path."""
+    return f"{path}.{name}" if path else name
+
+
+def build_child(name: str, layer: Layer, shape: Any) -> Shape:
+    """Build a layer inside a container; a ShapeError gains the container's view of its path."""
+    try:
+        layer.output_shape = layer.build(shape)
+    except ShapeError as error:
+        raise error.within(name) from None
+    return layer.output_shape
+
+
+def require_image(shape: Any, layer: str) -> tuple[int, int, int]:
+    """Check that a layer's input shape is (height, width, channels)."""
+    if not (isinstance(shape, tuple) and len(shape) == 3):
+        raise ShapeError(
+            f"{layer} expects images of shape (height, width, channels), got {shape}.",
+            suggestion="Was there a Flatten or a global pooling before it?",
+        )
+    return shape
+
+
+def require_positive(value: Any, option: str, layer: str) -> int:
+    """Check an integer option such as `filters` or `units`."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UsageError(f"{layer}: {option} must be a positive integer, not {value!r}.")
+    return value
+
+
+def snake_case(name: str) -> str:
+    """Turn a class name into a layer name: Conv2D -> conv2d, MaxPooling2D -> max_pooling2d."""
+    pieces = []
+    for index, letter in enumerate(name):
+        follows_lower = index > 0 and (name[index - 1].islower() and letter.isupper())
+        pieces.append("_" + letter if follows_lower else letter)
+    return "".join(pieces).lower()
+
+
+def unique_names(layers: list[Layer]) -> list[str]:
+    """Name layers: their own name, or their class in snake case and a number for the repeats."""
+    taken: set[str] = set()
+    names = []
+    for layer in layers:
+        if layer.name is not None:
+            name = layer.name
+            if name in taken or not name or "." in name:
+                raise UsageError(
+                    f"layer name {name!r} is "
+                    + ("used twice." if name in taken else "empty or contains a dot."),
+                    suggestion="Names become parts of parameter paths and must be unique.",
+                )
+        else:
+            base = snake_case(type(layer).__name__)
+            name, number = base, 0
+            while name in taken:
+                number += 1
+                name = f"{base}_{number}"
+        taken.add(name)
+        names.append(name)
+    return names

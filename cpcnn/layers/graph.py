@@ -1,0 +1,147 @@
+"""Networks of any shape: what `Input` and calling a layer build."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..core.context import Context
+from ..core.errors import ShapeError, UsageError
+from ..core.typing import Array, Saved, Shape
+from .base import Layer, build_child, snake_case, unique_names
+
+
+@dataclass(eq=False, frozen=True)
+class Node:
+    """The symbolic result of a layer: its shape without the batch, and where it came from."""
+
+    shape: Shape
+    layer: Layer | None = None
+    inputs: tuple[Node, ...] = ()
+
+
+def Input(shape: Shape) -> Node:  # a class in Keras, hence the capital
+    """Start a network: a symbolic batch of arrays of `shape`, usually (height, width, channels)."""
+    sizes = tuple(shape)
+    if not sizes or not all(isinstance(size, int) and size > 0 for size in sizes):
+        raise UsageError(
+            f"Input: shape must be positive integers such as (32, 32, 3), not {shape!r}."
+        )
+    return Node(sizes)
+
+
+def apply(layer: Layer, inputs: Node | list[Node] | tuple[Node, ...]) -> Node:
+    """Call `layer` on nodes: build it for their shapes, and return its result's node."""
+    nodes = tuple(inputs) if isinstance(inputs, (list, tuple)) else (inputs,)
+    name = layer.name or snake_case(type(layer).__name__)
+    if not all(isinstance(node, Node) for node in nodes):
+        raise UsageError(
+            f"layer {name!r} was called on {type(nodes[0]).__name__}.",
+            suggestion="Layers are called on Input(...) or on another layer's result.",
+        )
+    if not layer.multiple_inputs and len(nodes) != 1:
+        raise UsageError(f"layer {name!r} takes one input, got {len(nodes)}.")
+    shapes = tuple(node.shape for node in nodes)
+    shape = build_child(name, layer, shapes if layer.multiple_inputs else shapes[0])
+    return Node(shape, layer, nodes)
+
+
+@dataclass(eq=False)
+class Graph(Layer):
+    """Layers in topological order, each with the values it reads.
+
+    Value 0 is the input, value k the result of step k - 1. A step is (layer number, read values);
+    a layer may appear in several steps. The last step's value is the output.
+    """
+
+    layers: list[Layer] = field(default_factory=list)
+    steps: list[tuple[int, tuple[int, ...]]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.layers = list(self.layers)
+        self.steps = [(layer, tuple(reads)) for layer, reads in self.steps]
+        for step, (layer, reads) in enumerate(self.steps):
+            if not (0 <= layer < len(self.layers) and all(0 <= read <= step for read in reads)):
+                raise ValueError(f"step {step} refers to a layer or value that is not there")
+
+    @classmethod
+    def between(cls, source: Node, result: Node) -> Graph:
+        """Collect the layers on the way from `source` to `result`."""
+        order = _topological(source, result)
+        layers = list({id(node.layer): node.layer for node in order if node.layer}.values())
+        number = {id(layer): index for index, layer in enumerate(layers)}
+        value = {id(node): index for index, node in enumerate([source, *order])}
+        steps = [
+            (number[id(node.layer)], tuple(value[id(read)] for read in node.inputs))
+            for node in order
+        ]
+        return cls(layers, steps)
+
+    def children(self) -> dict[str, Layer]:
+        return dict(zip(unique_names(self.layers), self.layers, strict=True))
+
+    def build(self, shape: Shape) -> Shape:
+        names = unique_names(self.layers)
+        shapes: list[Shape] = [shape]
+        for number, reads in self.steps:
+            layer = self.layers[number]
+            shapes.append(build_child(names[number], layer, _arguments(layer, shapes, reads)))
+        return shapes[-1]
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Saved]:
+        saved: list[Saved] = []
+        values: list[Any] = [x]
+        last_use = {read: step for step, (_, reads) in enumerate(self.steps) for read in reads}
+        for step, (number, reads) in enumerate(self.steps):
+            layer = self.layers[number]
+            y, kept = layer.forward(_arguments(layer, values, reads), _context(ctx, reads))
+            values.append(y)
+            if ctx.grad:
+                saved.append(kept)
+            for read in set(reads):
+                if last_use[read] == step:
+                    values[read] = None
+        return values[-1], saved
+
+    def backward(self, dy: Array, saved: Saved, ctx: Context) -> Any:
+        gradients: dict[int, Any] = {len(self.steps): dy}
+        for step, (number, reads) in reversed(list(enumerate(self.steps))):
+            layer = self.layers[number]
+            gradient = gradients.pop(step + 1)
+            dx = layer.backward(gradient, saved.pop(), _context(ctx, reads))
+            parts = dx if layer.multiple_inputs else (dx,)
+            for read, part in zip(reads, parts, strict=True):
+                known = gradients.get(read)
+                gradients[read] = part if known is None or part is None else known + part
+        return gradients.get(0)
+
+
+def _arguments(layer: Layer, values: list[Any], reads: tuple[int, ...]) -> Any:
+    found = tuple(values[read] for read in reads)
+    return found if layer.multiple_inputs else found[0]
+
+
+def _context(ctx: Context, reads: tuple[int, ...]) -> Context:
+    return ctx if reads == (0,) else ctx.interior
+
+
+def _topological(source: Node, result: Node) -> list[Node]:
+    """Order the nodes that `result` depends on, without the source, each after what it reads."""
+    order: list[Node] = []
+    state: dict[int, str] = {id(source): "done"}
+    pending: list[tuple[Node, bool]] = [(result, False)]
+    while pending:
+        node, inputs_done = pending.pop()
+        if inputs_done:
+            state[id(node)] = "done"
+            order.append(node)
+        elif id(node) not in state:
+            if node.layer is None:
+                raise ShapeError(
+                    "the output depends on an Input that the model was not given.",
+                    suggestion="Pass the Input that starts the network as `inputs`.",
+                )
+            state[id(node)] = "open"
+            pending.append((node, True))
+            pending.extend((read, False) for read in reversed(node.inputs))
+    return order

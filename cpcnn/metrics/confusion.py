@@ -1,0 +1,69 @@
+"""The confusion matrix, filled batch by batch."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cpcnn.core.errors import ShapeError, UsageError
+
+Counts: TypeAlias = NDArray[np.int64]
+
+
+class ConfusionMatrix:
+    """Counts of images by true class (rows) and predicted class (columns).
+
+    `counts` is int64 of shape (K, K). Matrices of several parts of a data set are added with `+`.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        if num_classes < 1:
+            raise UsageError(f"A confusion matrix needs at least 1 class, {num_classes} given.")
+        self.counts: Counts = np.zeros((num_classes, num_classes), np.int64)
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes K."""
+        return len(self.counts)
+
+    @property
+    def total(self) -> int:
+        """The number of images counted so far."""
+        return int(self.counts.sum())
+
+    def update(self, labels: ArrayLike, predicted: ArrayLike) -> None:
+        """Count one batch: true and predicted class numbers, integers of shape (B,) in 0..K-1."""
+        rows = self._class_numbers(labels, "labels")
+        columns = self._class_numbers(predicted, "predicted")
+        if rows.shape != columns.shape:
+            raise ShapeError(f"{rows.size} labels do not go with {columns.size} predictions.")
+        k = self.num_classes
+        self.counts += np.bincount(rows * k + columns, minlength=k * k).reshape(k, k)
+
+    def _class_numbers(self, values: ArrayLike, name: str) -> NDArray[np.int64]:
+        numbers = np.asarray(values)
+        if numbers.size == 0:
+            return np.zeros(0, np.int64)
+        if numbers.ndim != 1 or not np.issubdtype(numbers.dtype, np.integer):
+            raise ShapeError(
+                f"{name} must be integers of shape (B,), "
+                f"found {numbers.dtype} of shape {numbers.shape}."
+            )
+        if numbers.min() < 0 or numbers.max() >= self.num_classes:
+            raise UsageError(
+                f"{name} must lie in 0..{self.num_classes - 1}, "
+                f"found {numbers.min()}..{numbers.max()}."
+            )
+        return numbers.astype(np.int64)
+
+    def __add__(self, other: ConfusionMatrix) -> ConfusionMatrix:
+        if other.num_classes != self.num_classes:
+            raise ShapeError(
+                f"Confusion matrices of {self.num_classes} and {other.num_classes} classes "
+                "cannot be added."
+            )
+        both = ConfusionMatrix(self.num_classes)
+        both.counts = self.counts + other.counts
+        return both

@@ -1,0 +1,35 @@
+"""Stochastic gradient descent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..core.context import Context
+from ..core.typing import Array
+from .base import Optimizer
+
+
+@dataclass
+class SGD(Optimizer):
+    """Gradient descent with momentum, optionally Nesterov's; weight decay is an L2 gradient."""
+
+    learning_rate: float = 0.01
+    momentum: float = 0.0
+    nesterov: bool = False
+
+    slots = ("velocity",)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check("momentum", 0 <= self.momentum < 1)
+
+    def apply(
+        self, ctx: Context, *arrays: Array, learning_rate: float, weight_decay: float
+    ) -> None:
+        ctx.ops.sgd_update(
+            *arrays,
+            learning_rate=learning_rate,
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            weight_decay=weight_decay,
+        )

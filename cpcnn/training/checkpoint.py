@@ -1,0 +1,190 @@
+"""Checkpoints: one zip of JSON and safetensors, written atomically, read with suspicion.
+
+A checkpoint holds `model.json` (format, architecture, classes, preprocessing), `training.json`
+(epoch, history, settings) and `weights.safetensors`; `optimizer.safetensors` may be there too.
+There is no pickle in it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.errors import CheckpointError
+
+FORMAT = "cpcnn-checkpoint"
+VERSION = 1
+MODEL, TRAINING = "model.json", "training.json"
+WEIGHTS, OPTIMIZER = "weights.safetensors", "optimizer.safetensors"
+JSON_LIMIT = 64 << 20  # bytes; no honest checkpoint comes near
+ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # equal checkpoints are equal files
+
+
+@dataclass
+class Checkpoint:
+    """What a checkpoint file holds."""
+
+    model_config: dict[str, Any]
+    weights: dict[str, NDArray[Any]]
+    classes: tuple[str, ...] | None = None
+    preprocessing: dict[str, Any] | None = None
+    training: dict[str, Any] = field(default_factory=dict)
+    optimizer_state: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint so that the file is either the old one or the whole new one.
+
+    CheckpointError names the path when it cannot be written; the old file is then still there.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            _write(file, checkpoint)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise CheckpointError(
+            f"the checkpoint {path} cannot be written: {error.strerror or error}.",
+            suggestion="Check permissions and free space; the checkpoints before it are kept.",
+        ) from None
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def load_checkpoint(path: Path | str) -> Checkpoint:
+    """Read a checkpoint; CheckpointError names the file and what is wrong with it."""
+    path = Path(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _read(archive, path)
+    except FileNotFoundError:
+        raise CheckpointError(f"there is no checkpoint at {path}.") from None
+    except IsADirectoryError:
+        raise CheckpointError(f"{path} is a folder, not a checkpoint file.") from None
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from None
+    except (zipfile.BadZipFile, EOFError):
+        raise CheckpointError(
+            f"{path} is not a cpcnn checkpoint, or it was cut short.",
+            suggestion="A checkpoint is a best.cpcnn or last.cpcnn file of a run.",
+        ) from None
+    except (NotImplementedError, RuntimeError, ValueError) as error:
+        # encrypted or exotic archives, impossible JSON or tensor headers
+        raise CheckpointError(f"{path} is damaged: {error}.") from None
+
+
+def _write(file: Any, checkpoint: Checkpoint) -> None:
+    from safetensors.numpy import save
+
+    model = {
+        "format": FORMAT,
+        "version": VERSION,
+        "model": checkpoint.model_config,
+        "classes": None if checkpoint.classes is None else list(checkpoint.classes),
+        "preprocessing": checkpoint.preprocessing,
+    }
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        _add(archive, MODEL, _to_json(model))
+        _add(archive, TRAINING, _to_json(checkpoint.training))
+        _add(archive, WEIGHTS, save(_contiguous(checkpoint.weights)))
+        if checkpoint.optimizer_state:
+            _add(archive, OPTIMIZER, save(_contiguous(checkpoint.optimizer_state)))
+
+
+def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+    archive.writestr(zipfile.ZipInfo(name, ZIP_EPOCH), content)
+
+
+def _to_json(value: Any) -> bytes:
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False).encode()
+
+
+def _contiguous(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+
+
+def _read(archive: zipfile.ZipFile, path: Path) -> Checkpoint:
+    model = _read_json(archive, MODEL, path)
+    if model.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is not a cpcnn checkpoint.")
+    version = model.get("version")
+    if not isinstance(version, int) or version > VERSION:
+        raise CheckpointError(
+            f"{path} is of checkpoint version {version}, this cpcnn reads up to {VERSION}.",
+            suggestion="Update cpcnn.",
+        )
+    classes = model.get("classes")
+    if classes is not None and not _is_names(classes):
+        raise CheckpointError(f"{path} is damaged: its class names are not a list of strings.")
+    return Checkpoint(
+        model_config=model.get("model") or {},
+        weights=_read_arrays(archive, WEIGHTS, path),
+        classes=None if classes is None else tuple(classes),
+        preprocessing=model.get("preprocessing"),
+        training=_read_json(archive, TRAINING, path),
+        optimizer_state=(
+            _read_arrays(archive, OPTIMIZER, path) if OPTIMIZER in archive.namelist() else {}
+        ),
+    )
+
+
+def _read_member(archive: zipfile.ZipFile, name: str, path: Path, limit: int) -> bytes:
+    try:
+        info = archive.getinfo(name)
+    except KeyError:
+        raise CheckpointError(f"{path} is not a cpcnn checkpoint: {name} is missing.") from None
+    if info.compress_type != zipfile.ZIP_STORED or info.file_size > limit:
+        raise CheckpointError(f"{path} is not a cpcnn checkpoint: {name} is packed or too large.")
+    return archive.read(info)
+
+
+def _read_json(archive: zipfile.ZipFile, name: str, path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(_read_member(archive, name, path, JSON_LIMIT))
+    except RecursionError:
+        raise CheckpointError(f"{path} is damaged: {name} is nested too deeply.") from None
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path} is damaged: {name} is not an object.")
+    return value
+
+
+def _read_arrays(archive: zipfile.ZipFile, name: str, path: Path) -> dict[str, NDArray[Any]]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    # stored members cannot be larger than the file itself, so this needs no limit of its own
+    content = _read_member(archive, name, path, path.stat().st_size)
+    try:
+        arrays: dict[str, NDArray[Any]] = load(content)
+    except (SafetensorError, KeyError) as error:
+        raise CheckpointError(f"{path} is damaged: {name}: {error}.") from None
+    return arrays
+
+
+def _is_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself durable, where the system can."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
