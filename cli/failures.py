@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import fill
 
 import click
 
@@ -80,9 +82,23 @@ def show(failure: Failure, *, json: bool) -> None:
         }
         print_json({"error": error})
         return
-    click.echo(printable_lines(f"error: {failure.message}"), err=True)
-    if failure.suggestion:
-        click.echo(printable_lines(failure.suggestion), err=True)
+    text = failure.message if failure.code == "interrupted" else f"error: {failure.message}"
+    for paragraph in filter(None, (text, failure.suggestion)):
+        click.echo(_fitted(printable_lines(paragraph)), err=True)
+
+
+def _fitted(text: str) -> str:
+    """Wrap between words on a terminal; elsewhere a message stays on its line, for grep."""
+    if not sys.stderr.isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    lines = [
+        line
+        if line.startswith(" ")
+        else fill(line, width, break_long_words=False, break_on_hyphens=False)
+        for line in text.split("\n")
+    ]
+    return "\n".join(lines)
 
 
 def _given(arguments: Sequence[str], flag: str) -> bool:

@@ -16,7 +16,7 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class Streams:
-    """Where a command writes: `say` is for people, `result` and `document` are what was asked for."""
+    """Where a command writes: `say` is for people; `result` and `document` are the outcome."""
 
     json: bool = False
     quiet: bool = False

@@ -66,6 +66,7 @@ class MovingTask:
         """Take the line away."""
         if self._task is not None:
             self._progress.remove_task(self._task)
+            self._progress.refresh()
             self._task = None
 
 

@@ -186,8 +186,9 @@ def _scan_splits(
         elif training and split == "test" and len(split_folders) > 1:
             walker.ignore(folder, "a test folder without class folders")
         else:
+            count = _count(len(images), "image")
             raise DataError(
-                f"the {split} folder {folder} holds {_count(len(images), 'image')} and no class folder.",
+                f"the {split} folder {folder} holds {count} and no class folder.",
                 suggestion=f"Sort its images into one folder per class: {folder}/<class>/.",
             )
     return found

@@ -104,7 +104,7 @@ def _cross(x: Floats, y: Floats) -> Floats:
 
 
 def _square(x: Floats, y: Floats) -> Floats:
-    return np.maximum(np.abs(x), np.abs(y)) - 0.75
+    return np.maximum(np.abs(x), np.abs(y)) - 0.7
 
 
 def _star(x: Floats, y: Floats) -> Floats:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ class Device:
     """
 
     name: str = "device"
-    fast: Table = {}
+    fast: ClassVar[Table] = {}
 
     def __init__(self) -> None:
         self.table = merge(self.fast, REFERENCE)

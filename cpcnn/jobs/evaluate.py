@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from ..core.errors import CheckpointError, UsageError
+from ..core.errors import CheckpointError, DataError, UsageError
 from ..data.dataset import ImageDataset
-from ..data.folder import ImageFolder, Sample, scan_folder
+from ..data.folder import UNSPLIT, ImageFolder, Sample, scan_folder
 from ..data.loader import Loader
 from ..data.preprocess import Preprocessing
 from ..devices.registry import get_device
@@ -20,7 +20,7 @@ from ..evaluate.evaluator import Evaluation, evaluate_model
 from ..models import Model, load_model
 from ..training.checkpoint import load_checkpoint
 from .events import BadFile, DeviceSelected, Progress
-from .image_choice import SPLITS, ImageChoice, choose_images
+from .image_choice import SPLITS, ImageChoice, RecordedSplit, choose_images
 from .model_source import ModelSource, find_model
 from .run_directory import RunDirectory, cannot_write, refuse_inside_data, write_csv
 from .settings import ON_ERROR, one_of, whole
@@ -115,12 +115,13 @@ def evaluate_run(
     yield DeviceSelected(device.name, device.description)
     model = load_model(source.checkpoint, device)
     preprocessing, classes = _image_settings(model, source.checkpoint)
-    data, own = _find_data(settings, source)
-    folder = scan_folder(data, training=False, allow_nested=_nested(settings, source, own))
-    rows = source.run.split() if source.run else []
-    choice = choose_images(folder, rows, own=own, split=settings.split)
+    recorded = _recorded(source)
+    data = _find_data(settings, source, recorded)
+    nested = settings.allow_nested or _trained_nested(source, recorded, data)
+    folder = scan_folder(data, training=False, allow_nested=nested)
+    choice = choose_images(folder, recorded, settings.split)
     _check_classes(choice.samples, classes, settings)
-    output = _output_folder(settings, source, folder, choice, own)
+    output = _output_folder(settings, source, folder, choice, recorded.is_of(data))
     dataset = _read(settings, choice.samples, preprocessing, progress)
     prepared = _prepared(source, folder, choice, dataset)
     yield prepared
@@ -147,35 +148,37 @@ def _image_settings(model: Model, checkpoint: Path) -> tuple[Preprocessing, tupl
     return Preprocessing.from_config(model.preprocessing), model.classes
 
 
-def _find_data(settings: EvaluateSettings, source: ModelSource) -> tuple[Path, bool]:
-    """Return the data folder and whether it is the one that the model's run was trained on."""
-    trained_on = _trained_on(source)
-    if settings.data is None:
-        if trained_on is None:
-            raise UsageError(
-                f"{source.checkpoint} does not say what it was trained on.",
-                suggestion="Give a folder of images as DATA.",
-            )
-        if not trained_on.is_dir():
-            raise UsageError(
-                f"The data of this run, {trained_on}, is not there any more.",
-                suggestion="Give a folder of images as DATA.",
-            )
-        return trained_on, True
-    return settings.data, trained_on is not None and settings.data.resolve() == trained_on.resolve()
-
-
-def _trained_on(source: ModelSource) -> Path | None:
+def _recorded(source: ModelSource) -> RecordedSplit:
+    """Return what is known about the images that the model was trained on."""
     settings = source.run.settings() if source.run else {}
     if not settings:
         settings = load_checkpoint(source.checkpoint).training.get("settings") or {}
-    return Path(settings["data"]) if isinstance(settings.get("data"), str) else None
+    data = settings.get("data")
+    rows = source.run.split() if source.run else []
+    return RecordedSplit(Path(data) if isinstance(data, str) else None, tuple(rows))
 
 
-def _nested(settings: EvaluateSettings, source: ModelSource, own: bool) -> bool:
-    if own and source.run:
-        return bool(source.run.settings().get("allow_nested")) or settings.allow_nested
-    return settings.allow_nested
+def _find_data(settings: EvaluateSettings, source: ModelSource, recorded: RecordedSplit) -> Path:
+    if settings.data is not None:
+        return settings.data
+    if recorded.root is None:
+        raise UsageError(
+            f"{source.checkpoint} does not say what it was trained on.",
+            suggestion="Give a folder of images as DATA.",
+        )
+    if not recorded.root.is_dir():
+        raise DataError(
+            f"The data of this run, {recorded.root}, is not there any more.",
+            suggestion="Give a folder of images as DATA.",
+        )
+    return recorded.root
+
+
+def _trained_nested(source: ModelSource, recorded: RecordedSplit, data: Path) -> bool:
+    """Say whether this is the run's own folder, and was read with --allow-nested."""
+    if source.run is None or not recorded.is_of(data):
+        return False
+    return bool(source.run.settings().get("allow_nested"))
 
 
 def _check_classes(
@@ -234,7 +237,7 @@ def _output_folder(
     """Return the folder for the report: the one asked for, checked; else one in the model's run.
 
     The run itself keeps the report on its own data that needs no --split; any other evaluation goes
-    to a folder eval-SPLIT or eval-DATA in it, so that it does not replace that one.
+    to a folder eval-SPLIT or eval-on-DATA in it, so that it does not replace that one.
     """
     if settings.output is not None:
         refuse_inside_data(settings.output.absolute(), folder.root)
@@ -243,7 +246,8 @@ def _output_folder(
     if source.run is None:
         return None
     if not own:
-        return source.run.path / f"eval-{folder.root.resolve().name}"
+        name = f"eval-on-{folder.root.resolve().name}"
+        return source.run.path / (name if choice.split == UNSPLIT else f"{name}-{choice.split}")
     has_test = bool(folder.splits.get("test"))
     if choice.split == ("test" if has_test else "validation"):
         return source.run.path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,17 +21,31 @@ class ImageChoice:
     notes: tuple[str, ...] = ()
 
 
-def choose_images(
-    folder: ImageFolder, rows: list[SplitRow], *, own: bool, split: str | None = None
-) -> ImageChoice:
-    """Choose among the images of a folder.
+@dataclass(frozen=True)
+class RecordedSplit:
+    """What a run recorded: the folder that it was trained on, and which image was in which split."""
 
-    `rows` is the split that the model's run recorded (empty when there is no run) and `own` tells
-    that the folder is the one it was trained on. Without a `split` it is test, else validation,
-    else, in a folder that is not the run's, all of an unsplit one. Raises DataError when there is
-    no such split.
+    root: Path | None = None
+    rows: tuple[SplitRow, ...] = ()
+
+    def is_of(self, root: Path) -> bool:
+        """Say whether a folder is the one that the run was trained on."""
+        return self.root is not None and root.resolve() == self.root.resolve()
+
+    def names(self, split: str) -> set[str]:
+        """Return the paths of a split's images, relative to the folder."""
+        return {row.path for row in self.rows if row.split == split}
+
+
+def choose_images(
+    folder: ImageFolder, recorded: RecordedSplit, split: str | None = None
+) -> ImageChoice:
+    """Choose among the images of a folder, knowing what the model's run recorded.
+
+    Without a `split` it is test, else validation, else, in a folder that is not the run's, all of
+    an unsplit one. Raises DataError when there is no such split.
     """
-    splits = _available(folder, rows, own)
+    splits = _available(folder, recorded)
     if split is None:
         split = _default_split(folder, splits)
     if not splits.get(split):
@@ -42,26 +55,26 @@ def choose_images(
             suggestion="Choose another one with --split.",
         )
     samples = splits[split]
-    return ImageChoice(split, samples, _notes(folder, rows, split, samples, own))
+    names = {_name(sample, folder.root) for sample in samples}
+    notes = (_note_gone(folder, recorded, split, names), _note_trained(folder, recorded, names))
+    return ImageChoice(split, samples, tuple(filter(None, notes)))
 
 
-def _available(
-    folder: ImageFolder, rows: list[SplitRow], own: bool
-) -> Mapping[str, tuple[Sample, ...]]:
+def _available(folder: ImageFolder, recorded: RecordedSplit) -> dict[str, tuple[Sample, ...]]:
     """Return the images of every split, also of those that only the run knows."""
     splits = dict(folder.splits)
-    if "validation" in splits or not any(row.split == "validation" for row in rows):
+    if "validation" in splits or not recorded.names("validation"):
         return splits
-    recorded = {row.path: row.split for row in rows}
     source = splits.get(UNSPLIT, splits.get("train", ()))
     for split in ("train", "validation"):
-        splits[split] = tuple(s for s in source if recorded.get(_name(s, folder.root)) == split)
-    if own:
+        names = recorded.names(split)
+        splits[split] = tuple(s for s in source if _name(s, folder.root) in names)
+    if recorded.is_of(folder.root):
         splits.pop(UNSPLIT, None)
     return splits
 
 
-def _default_split(folder: ImageFolder, splits: Mapping[str, tuple[Sample, ...]]) -> str:
+def _default_split(folder: ImageFolder, splits: dict[str, tuple[Sample, ...]]) -> str:
     if splits.get("test"):
         return "test"
     if splits.get(UNSPLIT):
@@ -74,27 +87,32 @@ def _default_split(folder: ImageFolder, splits: Mapping[str, tuple[Sample, ...]]
     )
 
 
-def _notes(
-    folder: ImageFolder, rows: list[SplitRow], split: str, samples: tuple[Sample, ...], own: bool
-) -> tuple[str, ...]:
-    notes = []
-    here = {_name(sample, folder.root) for sample in samples}
-    if own and split not in folder.splits:
-        gone = sum(row.split == split and row.path not in here for row in rows)
-        if gone:
-            notes.append(f"{gone:,} of the run's {split} images are not there any more.")
-    trained = sum(row.split == "train" and row.path in here for row in rows)
-    if own and trained:
-        notes.append(
-            f"The model was trained on {trained:,} of these {len(samples):,} images: "
+def _note_gone(folder: ImageFolder, recorded: RecordedSplit, split: str, names: set[str]) -> str:
+    if not recorded.is_of(folder.root) or split in folder.splits:
+        return ""
+    gone = len(recorded.names(split) - names)
+    return f"{gone:,} of the run's {split} images are not there any more." if gone else ""
+
+
+def _note_trained(folder: ImageFolder, recorded: RecordedSplit, names: set[str]) -> str:
+    """Say how many of the images the model has seen before, by their places or by their names."""
+    trained = recorded.names("train")
+    known = 0
+    if recorded.root is not None:
+        root, trained_root = folder.root.resolve(), recorded.root.resolve()
+        seen = {trained_root / name for name in trained}
+        known = sum(root / name in seen for name in names)
+    if known:
+        return (
+            f"The model was trained on {known:,} of these {len(names):,} images: "
             "the figures say little about new ones."
         )
-    elif trained:
-        notes.append(
-            f"{trained:,} of these {len(samples):,} images have the names of images that the model "
+    if alike := len(names & trained):
+        return (
+            f"{alike:,} of these {len(names):,} images have the names of images that the model "
             "was trained on; if they are the same, evaluate with --split validation."
         )
-    return tuple(notes)
+    return ""
 
 
 def _name(sample: Sample, root: Path) -> str:

@@ -14,7 +14,7 @@ SUFFIX = ".cpcnn"
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A checkpoint, the run that it belongs to, if any, and what there is to say about the choice."""
+    """A checkpoint, the run that it belongs to, if any, and a remark on the choice."""
 
     checkpoint: Path
     run: RunDirectory | None

@@ -61,7 +61,7 @@ class RunDirectory:
 
     @classmethod
     def claim(cls, path: Path) -> RunDirectory:
-        """Make a folder or take an empty one; UsageError if it holds anything or cannot be written."""
+        """Make a folder, or take an empty one; UsageError if there is something in it already."""
         if path.is_dir() and any(path.iterdir()):
             raise UsageError(
                 f"The output folder {path} exists and is not empty.",
@@ -194,7 +194,7 @@ def is_run(path: Path) -> bool:
 
 
 def last_run(root: Path = RUNS) -> RunDirectory:
-    """Return the newest run with a checkpoint, by the time it was made; UsageError if there is none."""
+    """Return the run with a checkpoint that was made last; UsageError if there is none."""
     runs = [RunDirectory(path) for path in root.iterdir() if is_run(path)] if root.is_dir() else []
     ready = [run for run in runs if run.checkpoints()]
     if not ready:

@@ -83,10 +83,8 @@ def _run_trainer(trainer: Trainer, run: RunDirectory) -> Iterator[TrainerEvent]:
                 run.append_history(_history_row(event))
             yield event
     except DivergedError as error:
-        kept = "its last good checkpoints are" if run.checkpoints() else "no checkpoint is"
-        raise DivergedError(
-            f"{error.message} The run is {run.path}; {kept} in it.", suggestion=error.suggestion
-        ) from error
+        where = f" The run is {run.path}." if run.checkpoints() else ""
+        raise DivergedError(error.message + where, suggestion=error.suggestion) from error
 
 
 # ---- Images ----------------------------------------------------------------------------------

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...core.typing import Shape
+from ...ops.table import Table
 from ..base import Device
 from .convolution import Im2colConv2D, PointwiseConv2D
 from .dense import BlockedDense
@@ -26,7 +27,7 @@ class CpuDevice(Device):
     """Host memory, `threads` worker threads, and BLAS limited to one thread inside each."""
 
     name = "cpu"
-    fast = {  # noqa: RUF012
+    fast: ClassVar[Table] = {
         "conv2d": (PointwiseConv2D, Im2colConv2D),
         "dense": (BlockedDense,),
         "max_pool": (ParallelMaxPool,),

@@ -99,24 +99,28 @@ class Block:
 
 
 class Gather:
-    """Fills column blocks of one geometry, reusing its buffers; one per thread and call."""
+    """Fills the column blocks of the images in `part`, one after the other in one buffer."""
 
-    def __init__(self, x: NDArray[Any], window: Window, pixels: int) -> None:
+    def __init__(
+        self, ctx: Context, x: NDArray[Any], window: Window, part: slice, pixels: int
+    ) -> None:
+        self.part = part
         self.x = x
         self.window = window
         self.out_h, self.out_w = window.output(x.shape[1], x.shape[2])
-        self.images = max(1, pixels // (self.out_h * self.out_w))
+        self.images = max(1, min(part.stop - part.start, pixels // (self.out_h * self.out_w)))
         self.rows = self.out_h if self.images > 1 else max(1, min(self.out_h, pixels // self.out_w))
         self.depth = window.kernel[0] * window.kernel[1] * x.shape[3]
-        self._columns = np.empty(self.images * self.rows * self.out_w * self.depth, x.dtype)
+        self._columns = ctx.empty((self.images * self.rows * self.out_w * self.depth,), x.dtype)
         input_rows = (self.rows - 1) * window.stride[0] + window.extent[0]
         padded_w = window.padded(x.shape[1], x.shape[2])[1]
-        self._padded = np.zeros((self.images, input_rows, padded_w, x.shape[3]), x.dtype)
+        self._padded = ctx.empty((self.images, input_rows, padded_w, x.shape[3]), x.dtype)
+        self._padded[...] = 0
 
-    def blocks(self, part: slice) -> Iterator[Block]:
-        """Yield every block of the images in `part`; a block's columns live until the next."""
-        for first in range(part.start, part.stop, self.images):
-            images = slice(first, min(first + self.images, part.stop))
+    def __iter__(self) -> Iterator[Block]:
+        """Yield every block; its columns live until the next."""
+        for first in range(self.part.start, self.part.stop, self.images):
+            images = slice(first, min(first + self.images, self.part.stop))
             for top in range(0, self.out_h, self.rows):
                 rows = slice(top, min(top + self.rows, self.out_h))
                 yield Block(images, rows, self._fill(images, rows))
@@ -173,13 +177,12 @@ def _convolve(
     y: NDArray[Any] = ctx.empty((n, *window.output(height, width), w.shape[3]), x.dtype)
 
     def work(part: slice) -> None:
-        gather = Gather(x, window, _block_pixels(matrix.shape[0]))
-        for block in gather.blocks(part):
+        for block in Gather(ctx, x, window, part, _block_pixels(matrix.shape[0])):
             result = y[block.images, block.rows].reshape(-1, w.shape[3])
             np.matmul(block.columns, matrix, out=result)
             finish(result, b, activation)
 
-    in_threads(ctx, work, cut(n))
+    in_threads(ctx, work, cut(n, y.size))
     return y
 
 
@@ -189,15 +192,15 @@ def _kernel_gradient(
     filters = shape[3]
     depth = shape[0] * shape[1] * shape[2]
     # few, large products: every one of them adds the whole of dw to its sum
-    parts = cut(x.shape[0], 4)
-    partial = np.zeros((len(parts), depth, filters), x.dtype)
+    parts = cut(x.shape[0], x.size, 4)
+    partial = ctx.empty((len(parts), depth, filters), x.dtype)
+    partial[...] = 0
     number = {part.start: index for index, part in enumerate(parts)}
 
     def work(part: slice) -> None:
-        gather = Gather(x, window, _block_pixels(depth, least=2 * filters))
-        product = np.empty((depth, filters), x.dtype)
+        product = ctx.empty((depth, filters), x.dtype)
         total = partial[number[part.start]]
-        for block in gather.blocks(part):
+        for block in Gather(ctx, x, window, part, _block_pixels(depth, least=2 * filters)):
             gradient = dy[block.images, block.rows].reshape(-1, filters)
             np.matmul(block.columns.T, gradient, out=product)
             total += product
@@ -238,7 +241,7 @@ def _input_gradient_by_scatter(
     (top, _), (left, _) = window.padding
 
     def work(part: slice) -> None:
-        padded = np.empty((images, *window.padded(height, width), channels), dy.dtype)
+        padded = ctx.empty((images, *window.padded(height, width), channels), dy.dtype)
         for first in range(part.start, part.stop, images):
             here = slice(first, min(first + images, part.stop))
             used = padded[: here.stop - here.start]
@@ -249,14 +252,14 @@ def _input_gradient_by_scatter(
                 used[:, rows, cols] += cells[:, :, :, i, j]
             dx[here] = used[:, top : top + height, left : left + width]
 
-    in_threads(ctx, work, cut(n))
+    in_threads(ctx, work, cut(n, dx.size))
     return dx
 
 
 def _sum_pixels(ctx: Context, dy: NDArray[Any]) -> NDArray[Any]:
     """The sum over images and pixels, by channel."""
     rows = dy.reshape(-1, dy.shape[-1])
-    parts = cut(len(rows))
+    parts = cut(len(rows), rows.size)
     sums = np.empty((len(parts), rows.shape[1]), dy.dtype)
     number = {part.start: index for index, part in enumerate(parts)}
 

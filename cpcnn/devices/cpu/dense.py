@@ -11,7 +11,7 @@ from ...core.context import Context
 from ...core.typing import Saved
 from ...ops.table import Op
 from .elementwise import finish, is_float, mask_gradient
-from .workers import cut, in_threads
+from .workers import PARTS, cut, in_threads
 
 LEAST_ROWS = 16
 
@@ -38,7 +38,7 @@ class BlockedDense(Op):
             np.matmul(x[rows], w, out=y[rows])
             finish(y[rows], b, activation)
 
-        in_threads(ctx, work, cut(x.shape[0], least=LEAST_ROWS))
+        in_threads(ctx, work, _rows(x.shape[0], w.size))
         return y, (x, w, b is not None, activation, y)
 
     @staticmethod
@@ -50,7 +50,7 @@ class BlockedDense(Op):
         def weights(features: slice) -> None:
             np.matmul(x[:, features].T, dy, out=dw[features])
 
-        in_threads(ctx, weights, cut(w.shape[0], least=LEAST_ROWS))
+        in_threads(ctx, weights, _rows(w.shape[0], x.size))
         db = dy.sum(axis=0) if has_bias else None
         if not ctx.input_gradient:
             return None, dw, db
@@ -59,5 +59,10 @@ class BlockedDense(Op):
         def inputs(features: slice) -> None:
             np.matmul(dy, w[features].T, out=dx[:, features])
 
-        in_threads(ctx, inputs, cut(w.shape[0], least=LEAST_ROWS))
+        in_threads(ctx, inputs, _rows(w.shape[0], x.size))
         return dx, dw, db
+
+
+def _rows(count: int, others: int) -> list[slice]:
+    """Cut the rows of a product; a thin slice of a matrix is slow to multiply."""
+    return cut(count, count * others, min(PARTS, max(1, count // LEAST_ROWS)))

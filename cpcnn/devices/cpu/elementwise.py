@@ -65,7 +65,7 @@ def mask_gradient(
     def work(rows: slice) -> None:
         gradient_before(dy[rows], y[rows], activation, gradient[rows])
 
-    in_threads(ctx, work, cut(y.shape[0]))
+    in_threads(ctx, work, cut(y.shape[0], y.size))
     return gradient
 
 
@@ -96,7 +96,7 @@ class ParallelActivation(Op):
             y[rows] = x[rows]
             activate(y[rows], activation)
 
-        in_threads(ctx, work, cut(x.shape[0]))
+        in_threads(ctx, work, cut(x.shape[0], x.size))
         return y, (activation, y)
 
     @staticmethod
@@ -122,5 +122,5 @@ class ParallelAdd(Op):
         def work(rows: slice) -> None:
             np.add(a[rows], b[rows], out=y[rows])
 
-        in_threads(ctx, work, cut(a.shape[0]))
+        in_threads(ctx, work, cut(a.shape[0], a.size))
         return y, 2

@@ -34,5 +34,5 @@ class ParallelInputStage(Action):
             part = {name: None if v is None else v[rows] for name, v in per_image.items()}
             result[rows] = InputStage.run(ctx, images[rows], mean, std, dtype=dtype, **part)
 
-        in_threads(ctx, work, cut(images.shape[0]))
+        in_threads(ctx, work, cut(images.shape[0], images.size))
         return result

@@ -70,7 +70,7 @@ class TwoPassBatchNorm(Op):
                     target += flat_residual[block].reshape(source.shape)
                 activate(flat_y[block], activation)
 
-        in_threads(ctx, work, cut(rows.shape[0]))
+        in_threads(ctx, work, cut(rows.shape[0], rows.size))
         kept = (x, gamma, beta is not None, mean, scale, ctx.training)
         return y, (*kept, activation, residual is not None, y)
 
@@ -97,10 +97,12 @@ class TwoPassBatchNorm(Op):
                 )
                 target *= wide_factor
                 if training:
-                    target += rows[block].reshape(target.shape) * wide_slope
+                    change = ctx.empty(target.shape, target.dtype)
+                    np.multiply(rows[block].reshape(target.shape), wide_slope, out=change)
+                    target += change
                     target += wide_shift
 
-        in_threads(ctx, work, cut(count))
+        in_threads(ctx, work, cut(count, rows.size))
         dgamma = None if gamma is None else sum_dy_x
         return dx, dgamma, sum_dy if has_beta else None, residual_gradient
 
@@ -113,7 +115,7 @@ def _blocks(piece: slice, channels: int) -> Iterator[slice]:
 
 def _statistics(ctx: Context, rows: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Mean and variance per column, as float64."""
-    pieces = cut(rows.shape[0])
+    pieces = cut(rows.shape[0], rows.size)
     moments: dict[int, tuple[int, Any, Any]] = {}
 
     def work(piece: slice) -> None:
@@ -122,7 +124,8 @@ def _statistics(ctx: Context, rows: NDArray[Any]) -> tuple[NDArray[Any], NDArray
             values = rows[block]
             mean = _column_sums(values) / len(values)
             source, wide_mean = widen(values, mean.astype(values.dtype))
-            deviations = source - wide_mean
+            deviations = ctx.empty(source.shape, source.dtype)
+            np.subtract(source, wide_mean, out=deviations)
             np.square(deviations, out=deviations)
             squares = _column_sums(deviations.reshape(values.shape))
             merged = _merge(merged, (len(values), mean, squares))
@@ -158,7 +161,7 @@ def _gradient_sums(
     out: NDArray[Any],
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Write dy before the activation to `out`; sum it, and it * (x - mean) * scale, over rows."""
-    pieces = cut(rows.shape[0])
+    pieces = cut(rows.shape[0], rows.size)
     sums: dict[int, Any] = {}
     flat_dy, flat_y = dy.reshape(rows.shape), y.reshape(rows.shape)
 
@@ -167,7 +170,8 @@ def _gradient_sums(
         for block in _blocks(piece, rows.shape[1]):
             gradient_before(flat_dy[block], flat_y[block], activation, out[block])
             source, wide_mean = widen(rows[block], mean)
-            centred = (source - wide_mean).reshape(out[block].shape)
+            centred = ctx.empty(out[block].shape, out.dtype)
+            np.subtract(source, wide_mean, out=centred.reshape(source.shape))
             centred *= out[block]
             total[0] += _column_sums(out[block])
             total[1] += _column_sums(centred)

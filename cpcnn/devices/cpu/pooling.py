@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -37,7 +38,7 @@ class ParallelMaxPool(Op):
             for images in _blocks(part, x):
                 _pool(x[images], y[images], window)
 
-        in_threads(ctx, work, cut(n))
+        in_threads(ctx, work, cut(n, x.size))
         return y, (x, y, window)
 
     @staticmethod
@@ -47,14 +48,16 @@ class ParallelMaxPool(Op):
 
         def work(part: slice) -> None:
             for images in _blocks(part, x):
-                _unpool(dy[images], x[images], y[images], dx[images], window)
+                taken = ctx.empty(y[images].shape, "bool")
+                hit = ctx.empty(taken.shape, "bool")
+                _unpool(dy[images], x[images], y[images], dx[images], window, taken, hit)
 
-        in_threads(ctx, work, cut(x.shape[0]))
+        in_threads(ctx, work, cut(x.shape[0], x.size))
         return dx
 
 
 def _blocks(part: slice, x: NDArray[Any]) -> Iterator[slice]:
-    step = max(1, 2 * BLOCK // (x.size // x.shape[0]))
+    step = max(1, 2 * BLOCK // math.prod(x.shape[1:]))
     for start in range(part.start, part.stop, step):
         yield slice(start, min(start + step, part.stop))
 
@@ -83,14 +86,20 @@ def _pool(x: NDArray[Any], y: NDArray[Any], window: Window) -> None:
 
 
 def _unpool(
-    dy: NDArray[Any], x: NDArray[Any], y: NDArray[Any], dx: NDArray[Any], window: Window
+    dy: NDArray[Any],
+    x: NDArray[Any],
+    y: NDArray[Any],
+    dx: NDArray[Any],
+    window: Window,
+    taken: NDArray[np.bool_],
+    hit: NDArray[np.bool_],
 ) -> None:
+    """Give dy to the first pixel of each window that equals the maximum; two masks are scratch."""
     height, width = x.shape[1], x.shape[2]
     tiles = _tiles(window, height, width)
     source: Any = pad(np, x, window.padding, value=-np.inf)
     target = dx if tiles else np.zeros(source.shape, dx.dtype)
-    taken = np.zeros(y.shape, bool)
-    hit = np.empty(y.shape, bool)
+    taken[...] = False
     for _, _, rows, columns in window.taps(height, width):
         np.equal(source[:, rows, columns, :], y, out=hit)
         np.greater(hit, taken, out=hit)  # the first of equals has it already

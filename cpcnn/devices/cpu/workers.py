@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 from ...core.context import Context
 
 PARTS = 8
+LEAST_WORK = 1 << 14  # elements a piece touches: some ten microseconds
 
 
 def usable_cores() -> int:
@@ -36,11 +38,14 @@ def _cgroup_quota() -> int | None:
         return None
 
 
-def cut(length: int, parts: int = PARTS, *, least: int = 1) -> list[slice]:
-    """Cut range(length) into at most `parts` even slices of at least `least`."""
-    count = max(1, min(parts, length // max(least, 1)))
+def cut(length: int, work: int, parts: int = PARTS) -> list[slice]:
+    """Cut range(length) into at most `parts` even slices; `work` elements are touched in all.
+
+    Little work stays in one piece: handing it over would take longer than doing it.
+    """
+    count = max(1, min(parts, length, work // LEAST_WORK))
     edges = [length * k // count for k in range(count + 1)]
-    return [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+    return [slice(a, b) for a, b in pairwise(edges)]
 
 
 class Workers:
@@ -52,15 +57,25 @@ class Workers:
 
     def run(self, work: Callable[[slice], None], pieces: list[slice]) -> None:
         """Call `work` on every piece; returns when all are done, raises what one of them raised."""
-        if self.threads == 1 or len(pieces) == 1:
-            for piece in pieces:
+        queue = iter(pieces)
+
+        def drain() -> None:
+            for piece in queue:
                 work(piece)
-            return
+
+        helpers = [self._threads().submit(drain) for _ in range(min(self.threads, len(pieces)) - 1)]
+        try:
+            drain()
+        finally:
+            wait(helpers)  # also after an error: they write into this call's arrays
+        for helper in helpers:
+            helper.result()
+
+    def _threads(self) -> ThreadPoolExecutor:
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(self.threads, "cpcnn-cpu", initializer=_quiet)
-        futures = [self._pool.submit(work, piece) for piece in pieces]
-        for future in futures:
-            future.result()
+            # the calling thread works as well
+            self._pool = ThreadPoolExecutor(self.threads - 1, "cpcnn-cpu", initializer=_quiet)
+        return self._pool
 
 
 def in_threads(ctx: Context, work: Callable[[slice], None], pieces: list[slice]) -> None:

@@ -1,3 +1,4 @@
+import contextlib
 import io
 import subprocess
 import sys
@@ -204,10 +205,8 @@ def test_damaged_files_are_decoded_or_bad(tmp_path: Path, fmt: str) -> None:
             damaged[position] = random.integers(256)
         path.write_bytes(damaged)
         for read in (lambda: decode(path, 3), lambda: read_header(path)):
-            try:
+            with contextlib.suppress(BadImage):  # and nothing else
                 read()
-            except BadImage as error:
-                assert error.reason
 
 
 @pytest.mark.parametrize(

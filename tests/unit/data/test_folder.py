@@ -249,17 +249,18 @@ def test_empty_classes_are_listed_with_all_counts(plant: Plant) -> None:
     assert scan_folder(root, training=False).classes == ("cat", "dog", "emu", "fox")
 
 
-@pytest.mark.parametrize("split", ["train", "val"])
-def test_split_without_class_folders(plant: Plant, split: str) -> None:
-    root = plant({"train/cat": 1, "train/dog": 1, "val/cat": 1})
-    for label in ("cat", "dog"):
-        if (root / split / label).exists():
-            (root / split / label).rename(root / label)
-    plant({split: 2})
-    name = "train" if split == "train" else "validation"
-    for label in ("cat", "dog"):
-        if (root / label).exists():
-            (root / label).rename(root / f".{label}")
+@pytest.mark.parametrize(
+    ("folders", "split", "name"),
+    [
+        ({"train": 2, "val/cat": 1}, "train", "train"),
+        ({"train/cat": 1, "train/dog": 1, "val": 2}, "val", "validation"),
+        ({"test": 2}, "test", "test"),
+    ],
+)
+def test_split_without_class_folders(
+    plant: Plant, folders: dict[str, int], split: str, name: str
+) -> None:
+    root = plant(folders)
     message = refusal(root)
     assert f"the {name} folder {root / split} holds 2 images and no class folder." in message
     assert f"{root / split}/<class>/" in message

@@ -1,0 +1,88 @@
+"""Timing several programs against each other in one process, turn by turn."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+Call: TypeAlias = Callable[[], object]
+
+WARM_UP_CALLS = 3
+SLICE = 0.01  # seconds between two looks at whether the process has come to rest
+AT_REST = 0.1  # share of a slice that a process at rest may compute
+PATIENCE = 2.0  # seconds; threads that still spin then were told to spin for ever
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Seconds per call of every contender, one entry per round: the same round, the same noise."""
+
+    seconds: dict[str, list[float]]
+
+    def median(self, name: str) -> float:
+        return statistics.median(self.seconds[name])
+
+    def fastest(self, prefix: str) -> str:
+        """Return the contender with the lowest median among those whose names begin alike."""
+        return min((name for name in self.seconds if name.startswith(prefix)), key=self.median)
+
+    def ratio(self, other: str, ours: str) -> float:
+        """How many times longer the median call of `other` takes; above 1 `ours` is faster."""
+        return self.median(other) / self.median(ours)
+
+    def quartiles(self, other: str, ours: str) -> tuple[float, float]:
+        """The middle half of the ratios within single rounds."""
+        pairs = zip(self.seconds[other], self.seconds[ours], strict=True)
+        ratios = sorted(theirs / mine for theirs, mine in pairs)
+        if len(ratios) == 1:
+            return ratios[0], ratios[0]
+        low, _, high = statistics.quantiles(ratios, n=4, method="inclusive")
+        return low, high
+
+
+def compare(contenders: Mapping[str, Call], *, repeats: int, turn_seconds: float) -> Comparison:
+    """Give every contender `repeats` turns, in rounds: a, b, c, a, b, c, …
+
+    A turn begins when the process is at rest. It is one call that does not count, which wakes the
+    contender's threads and fetches its memory, and then as many as fill `turn_seconds`.
+    """
+    counts = {}
+    for name, call in contenders.items():
+        for _ in range(WARM_UP_CALLS):
+            call()
+        counts[name] = max(1, round(turn_seconds / _seconds_per_call(call, 1)))
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(repeats):
+        for name, call in contenders.items():
+            come_to_rest()
+            call()
+            seconds[name].append(_seconds_per_call(call, counts[name]))
+    return Comparison(seconds)
+
+
+def come_to_rest() -> None:
+    """Wait until no thread of this process computes any more; RuntimeError if one never stops.
+
+    Threads of OpenMP and BLAS libraries spin for a while after their work, in the hope of more. The
+    next contender would have to share the cores with them.
+    """
+    deadline = time.perf_counter() + PATIENCE
+    while time.perf_counter() < deadline:
+        before = time.process_time()
+        time.sleep(SLICE)
+        if time.process_time() - before < AT_REST * SLICE:
+            return
+    raise RuntimeError(
+        "idle threads of this process keep spinning. "
+        "Unset OMP_WAIT_POLICY, GOMP_SPINCOUNT and KMP_BLOCKTIME."
+    )
+
+
+def _seconds_per_call(call: Call, count: int) -> float:
+    start = time.perf_counter()
+    for _ in range(count):
+        call()
+    return (time.perf_counter() - start) / count

@@ -1,0 +1,171 @@
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cpcnn.core.errors import CheckpointError, UsageError
+from cpcnn.data.augment import Augmentation, compose
+
+INDEX = np.arange(4000)
+EVERYTHING = Augmentation(horizontal_flip=True, shift=0.1, rotation=20.0, shear=10.0, zoom=0.2)
+
+
+def keras_matrix(theta: float, tx: float, ty: float, shear: float, zx: float, zy: float) -> Any:
+    """The product of Keras' four matrices, in (row, column) order, angles in radians."""
+    rotation = [[math.cos(theta), -math.sin(theta), 0], [math.sin(theta), math.cos(theta), 0]]
+    shift = [[1, 0, tx], [0, 1, ty]]
+    shearing = [[1, -math.sin(shear), 0], [0, math.cos(shear), 0]]
+    zoom = [[zx, 0, 0], [0, zy, 0]]
+    product = np.eye(3)
+    for matrix in (rotation, shift, shearing, zoom):
+        product = product @ np.array([*matrix, [0, 0, 1]])
+    return product[:2]
+
+
+ANGLE = st.floats(-1.5, 1.5)
+PIXELS = st.floats(-20, 20)
+FACTOR = st.floats(0.1, 3)
+
+
+@given(rows=st.lists(st.tuples(ANGLE, PIXELS, PIXELS, ANGLE, FACTOR, FACTOR), min_size=1))
+def test_compose_is_keras_product(rows: list[tuple[float, ...]]) -> None:
+    theta, tx, ty, shear, zx, zy = np.array(rows).T
+    product = compose(rotation=theta, shift=(tx, ty), shear=shear, zoom=(zx, zy))
+    assert product.shape == (len(rows), 2, 3)
+    np.testing.assert_allclose(product, [keras_matrix(*row) for row in rows], atol=1e-12)
+
+
+def test_rotation_alone_turns_about_the_centre() -> None:
+    warp = Augmentation(rotation=30.0).draw(0, 0, INDEX, 9, 9)
+    assert warp.affine is not None
+    matrix, offset = warp.affine[:, :, :2].astype(float), warp.affine[:, :, 2]
+    assert (offset == 0).all()
+    np.testing.assert_allclose(matrix @ matrix.transpose(0, 2, 1) - np.eye(2), 0, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.det(matrix), 1, atol=1e-6)
+    angles = np.degrees(np.arctan2(matrix[:, 1, 0], matrix[:, 0, 0]))
+    assert -30 <= angles.min() < -29
+    assert 29 < angles.max() < 30
+
+
+def test_zoom_alone_draws_both_axes_on_their_own() -> None:
+    affine = Augmentation(zoom=0.3).draw(0, 0, INDEX, 9, 9).affine
+    assert affine is not None
+    assert (affine[:, [0, 1, 0, 1], [1, 0, 2, 2]] == 0).all()
+    factors = affine[:, [0, 1], [0, 1]]
+    assert 0.7 <= factors.min() < 0.71
+    assert 1.29 < factors.max() <= 1.3
+    assert abs(np.corrcoef(factors.T)[0, 1]) < 0.06
+
+
+def test_shear_alone_is_in_degrees() -> None:
+    affine = Augmentation(shear=12.0).draw(0, 0, INDEX, 9, 9).affine
+    assert affine is not None
+    assert (affine[:, 0, 0] == 1).all()
+    assert (affine[:, 1, 0] == 0).all()
+    angles = np.degrees(np.arcsin(-affine[:, 0, 1]))
+    assert 11.9 < np.abs(angles).max() <= 12.0
+    np.testing.assert_allclose(affine[:, 1, 1], np.cos(np.radians(angles)), rtol=1e-6)
+
+
+def test_shift_alone_is_whole_pixels_evenly() -> None:
+    warp = Augmentation(shift=0.125).draw(0, 0, INDEX, 32, 17)
+    assert warp.affine is None
+    assert warp.crop is not None
+    assert warp.crop.dtype == np.int32
+    for axis, most in ((0, 4), (1, 2)):
+        values, counts = np.unique(warp.crop[:, axis], return_counts=True)
+        np.testing.assert_array_equal(values, np.arange(-most, most + 1))
+        assert counts.min() > 0.8 * len(INDEX) / (2 * most + 1)
+
+
+@pytest.mark.parametrize("side", [1, 2, 3])
+def test_shift_never_exceeds_what_reflection_can_give(side: int) -> None:
+    crop = Augmentation(shift=0.999).draw(0, 0, INDEX, side, side).crop
+    assert crop is not None
+    assert np.abs(crop).max() <= side - 1
+
+
+def test_shift_in_a_warp_stands_between_rotation_and_shear() -> None:
+    affine = Augmentation(shift=0.25, rotation=90.0).draw(0, 0, INDEX, 20, 40).affine
+    assert affine is not None
+    shift = np.linalg.inv(affine[:, :, :2]) @ affine[:, :, 2:]
+    assert 4.9 < np.abs(shift[:, 0]).max() <= 5.0001
+    assert 9.9 < np.abs(shift[:, 1]).max() <= 10.0001
+
+
+def test_half_of_the_images_are_flipped() -> None:
+    warp = Augmentation(horizontal_flip=True).draw(0, 0, INDEX, 8, 8)
+    assert warp.flip is not None
+    assert warp.flip.dtype == np.bool_
+    assert abs(warp.flip.mean() - 0.5) < 0.03
+    assert (warp.crop, warp.affine) == (None, None)
+
+
+def test_draws_depend_on_the_sample_alone() -> None:
+    whole = EVERYTHING.draw(7, 3, INDEX, 20, 30)
+    order = np.random.default_rng(0).permutation(INDEX)
+    part = EVERYTHING.draw(7, 3, order[100:200], 20, 30)
+    assert whole.affine is not None
+    assert whole.flip is not None
+    assert whole.affine.dtype == np.float32
+    np.testing.assert_array_equal(part.affine, whole.affine[order[100:200]])
+    np.testing.assert_array_equal(part.flip, whole.flip[order[100:200]])
+    rows = whole.rows(slice(5, 9))
+    np.testing.assert_array_equal(rows.affine, whole.affine[5:9])
+    assert rows.crop is None
+
+
+@pytest.mark.parametrize(("seed", "epoch"), [(7, 4), (8, 3)])
+def test_seeds_and_epochs_differ(seed: int, epoch: int) -> None:
+    first, other = EVERYTHING.draw(7, 3, INDEX, 8, 8), EVERYTHING.draw(seed, epoch, INDEX, 8, 8)
+    assert first.affine is not None
+    assert (first.affine != other.affine).mean() > 0.99
+    assert first.flip is not None
+    assert 0.45 < (first.flip != other.flip).mean() < 0.55
+
+
+def test_one_setting_does_not_change_anothers_draws() -> None:
+    alone = Augmentation(horizontal_flip=True).draw(0, 0, INDEX, 8, 8)
+    np.testing.assert_array_equal(EVERYTHING.draw(0, 0, INDEX, 8, 8).flip, alone.flip)
+
+
+def test_nothing_asked_is_nothing_drawn() -> None:
+    warp = Augmentation().draw(0, 0, INDEX, 8, 8)
+    assert (warp.crop, warp.flip, warp.affine) == (None, None, None)
+    assert not Augmentation()
+    assert EVERYTHING
+    for name in ("shift", "rotation", "shear", "zoom"):
+        assert Augmentation(**{name: 0.5})
+
+
+def test_config_round_trip_through_json() -> None:
+    config = json.loads(json.dumps(EVERYTHING.to_config()))
+    assert Augmentation.from_config(config) == EVERYTHING
+    assert Augmentation.from_config({}) == Augmentation()
+
+
+@pytest.mark.parametrize("config", [None, [1], {"blur": 1}, {"zoom": 2.0}, {"zoom": "x"}])
+def test_damaged_config(config: object) -> None:
+    with pytest.raises(CheckpointError, match="augmentation settings"):
+        Augmentation.from_config(config)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"shift": 1.0},
+        {"shift": -0.1},
+        {"rotation": 181.0},
+        {"shear": 90.0},
+        {"zoom": 1.0},
+        {"zoom": math.nan},
+    ],
+)
+def test_settings_out_of_range(setting: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match=f"augmentation: {next(iter(setting))} must lie"):
+        Augmentation(**setting)
+    assert Augmentation(rotation=180.0).rotation == 180.0
