@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 Call: TypeAlias = Callable[[], object]
 
-WARM_UP_CALLS = 3
+WARM_UP_CALLS = 2
 SLICE = 0.01  # seconds between two looks at whether the process has come to rest
 AT_REST = 0.1  # share of a slice that a process at rest may compute
 PATIENCE = 2.0  # seconds; threads that still spin then were told to spin for ever
@@ -29,14 +29,18 @@ class Comparison:
         """Return the contender with the lowest median among those whose names begin alike."""
         return min((name for name in self.seconds if name.startswith(prefix)), key=self.median)
 
+    def ratios(self, other: str, ours: str) -> list[float]:
+        """How many times longer `other` took, round by round; above 1 `ours` was faster."""
+        pairs = zip(self.seconds[other], self.seconds[ours], strict=True)
+        return [theirs / mine for theirs, mine in pairs]
+
     def ratio(self, other: str, ours: str) -> float:
-        """How many times longer the median call of `other` takes; above 1 `ours` is faster."""
-        return self.median(other) / self.median(ours)
+        """The median of the ratios: a disturbance that a whole round shares cancels out."""
+        return statistics.median(self.ratios(other, ours))
 
     def quartiles(self, other: str, ours: str) -> tuple[float, float]:
-        """The middle half of the ratios within single rounds."""
-        pairs = zip(self.seconds[other], self.seconds[ours], strict=True)
-        ratios = sorted(theirs / mine for theirs, mine in pairs)
+        """The bounds of the middle half of the ratios."""
+        ratios = self.ratios(other, ours)
         if len(ratios) == 1:
             return ratios[0], ratios[0]
         low, _, high = statistics.quantiles(ratios, n=4, method="inclusive")

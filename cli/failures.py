@@ -34,7 +34,7 @@ def exit_code_of(error: BaseException, arguments: Sequence[str]) -> int:
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
     if isinstance(error, BrokenPipeError):
-        _silence_stdout()
+        silence_stdout()
         return BROKEN_PIPE
     failure = describe(error)
     if _given(arguments, "--debug") or os.environ.get("CPCNN_DEBUG", "0") not in ("", "0"):
@@ -107,7 +107,7 @@ def _given(arguments: Sequence[str], flag: str) -> bool:
     return flag in before
 
 
-def _silence_stdout() -> None:
+def silence_stdout() -> None:
     """Let the interpreter flush stdout at exit without a second error."""
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -35,6 +35,15 @@ class CommandLine(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # before click makes a 1 of it
+            from .failures import BROKEN_PIPE, silence_stdout
+
+            silence_stdout()
+            return BROKEN_PIPE
+
     def main(self, args: Sequence[str] | None = None, *_: Any, **extra: Any) -> NoReturn:
         """Run a command line and exit with its code; errors are rendered here and nowhere else."""
         arguments = list(sys.argv[1:] if args is None else args)

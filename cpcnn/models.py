@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .core.errors import CheckpointError, ShapeError, UsageError
+from .core.errors import CheckpointError, DataError, ShapeError, UsageError
 from .core.param import check_weights
 from .core.typing import Shape
 from .layers import Graph, Input, Layer, Node, Stack, from_config
@@ -79,6 +79,10 @@ class Model(Network):
             model.infer_shapes()
         return model
 
+    def __call__(self, inputs: Node) -> Node:
+        """Apply the model symbolically, as a layer of another model that shares its weights."""
+        return self.root(inputs)
+
     # --- training -------------------------------------------------------------------------
 
     def compile(
@@ -143,10 +147,10 @@ class Model(Network):
         return history
 
     def _adopt(self, loader: Loader) -> None:
-        """Take input shape and class names from the data where the model has none."""
+        """Build for the data's image shape if need be; ShapeError when labels do not fit."""
         dataset = loader.dataset
         if self.input_shape is None:
-            self.input_shape = tuple(dataset.gather(np.zeros(1, np.int64)).shape[1:])
+            self.input_shape = tuple(dataset.image_shape)
         if not self.built:
             self.build()
         top = int(dataset.labels.max(initial=0))
@@ -164,6 +168,8 @@ class Model(Network):
         from .metrics import ConfusionMatrix, per_class
 
         loader = _as_loader(x, y, batch_size)
+        if len(loader) == 0:
+            raise DataError("there are no images to evaluate on.")
         self._adopt(loader)
         assert self.output_shape is not None
         tally, confusion = Tally(self.device), ConfusionMatrix(self.output_shape[0])
@@ -235,7 +241,7 @@ class Sequential(Model):
 
 
 def load_model(path: Path | str, device: str | Device = "auto") -> Model:
-    """Read a model that `save` or training wrote; CheckpointError says what is wrong with a file."""
+    """Read what `save` or training wrote; CheckpointError says what is wrong with a file."""
     from .devices import get_device
 
     place = get_device(device)
@@ -247,7 +253,15 @@ def load_model(path: Path | str, device: str | Device = "auto") -> Model:
     root = from_config(config.get("root"))
     try:
         model = Model.from_layer(root, tuple(shape))
-    except (ShapeError, UsageError) as error:
+    except (
+        UsageError,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:
+        # not every option of every layer is checked before it is used
         raise CheckpointError(f"{path} is damaged: {error}") from None
     # before anything is allocated: a file may claim any size
     check_weights(root.parameters(), checkpoint.weights)

@@ -104,6 +104,7 @@ def run(settings: Any, streams: Streams) -> int:
                 case Evaluated():
                     outcome = event
     assert outcome is not None
+    streams.say()
     streams.result(report_text(outcome))
     streams.document(outcome.to_document())
     return 0

@@ -8,14 +8,13 @@ from dataclasses import replace
 from cpcnn.evaluate.report import ClassificationReport
 from cpcnn.jobs.evaluate import Evaluated, EvaluationPrepared
 
-from .text import counted, printable, quoted, shorten
+from .text import bad_file_lines, printable, quoted, shorten
 
 WIDTH = 80
 LONGEST_NAME = 38  # leaves room for the four columns of the table
 LONGEST_PAIR_NAME = 30
 LARGEST_MATRIX = 12  # classes
 PAIRS_SHOWN = 5
-BAD_FILES_SHOWN = 5
 SPLIT_WORDS = {
     "train": "the training images",
     "validation": "the validation images",
@@ -29,10 +28,7 @@ def prepared_lines(event: EvaluationPrepared) -> Iterator[str]:
     yield f"Model:  {printable(str(event.checkpoint))}"
     yield f"Data:   {printable(str(event.data))}"
     yield f"Images: {SPLIT_WORDS[event.split]}, {event.images:,}"
-    if event.bad_files:
-        yield f"Skipped {counted(len(event.bad_files), 'unreadable file')}:"
-        for bad in event.bad_files[:BAD_FILES_SHOWN]:
-            yield f"  {printable(f'{bad.path}: {bad.reason}')}"
+    yield from bad_file_lines(event.bad_files)
 
 
 def report_text(evaluated: Evaluated) -> str:

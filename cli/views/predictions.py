@@ -24,5 +24,5 @@ def prediction_document(prediction: Prediction) -> dict[str, Any]:
     document: dict[str, Any] = {"path": str(prediction.path)}
     if prediction.error:
         return document | {"error": prediction.error}
-    ranked = [{"class": name, "probability": value} for name, value in prediction.ranked]
+    ranked = [{"class": name, "probability": round(value, 6)} for name, value in prediction.ranked]
     return document | {"predictions": ranked}

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from cpcnn.jobs.events import BadFile
 from cpcnn.jobs.printable import printable
 
-__all__ = ["counted", "listed", "printable", "printable_lines", "quoted", "shorten"]
+__all__ = [
+    "bad_file_lines",
+    "counted",
+    "listed",
+    "printable",
+    "printable_lines",
+    "quoted",
+    "shorten",
+]
+
+BAD_FILES_SHOWN = 5
 
 
 def printable_lines(text: str) -> str:
@@ -39,3 +50,14 @@ def listed(names: Sequence[str], limit: int = 5) -> str:
     """Return the first names, printable, and how many more there are."""
     shown = ", ".join(shorten(name, 40) for name in names[:limit])
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit:,} more"
+
+
+def bad_file_lines(bad_files: Sequence[BadFile]) -> Iterator[str]:
+    """Yield how many files were skipped, and the first of them with their reasons."""
+    if not bad_files:
+        return
+    yield f"Skipped {counted(len(bad_files), 'unreadable file')}:"
+    for bad in bad_files[:BAD_FILES_SHOWN]:
+        yield f"  {printable(f'{bad.path}: {bad.reason}')}"
+    if len(bad_files) > BAD_FILES_SHOWN:
+        yield f"  and {len(bad_files) - BAD_FILES_SHOWN:,} more"

@@ -7,17 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from cpcnn.data.folder import UNSPLIT
 from cpcnn.jobs.events import DataFound, DeviceSelected, TrainingPrepared
+from cpcnn.jobs.run_directory import BAD_FILES
 from cpcnn.training.events import EpochEnded, StepEnded, TrainingStarted
 
 from ..streams import Streams
 from .progress import MovingTask, is_live, live_progress
-from .text import counted, listed, printable, quoted
+from .text import bad_file_lines, counted, listed, printable, quoted
 
 if TYPE_CHECKING:
     from rich.progress import Progress
-
-BAD_FILES_SHOWN = 5
 
 
 class TrainingView:
@@ -103,13 +103,11 @@ def device_line(event: DeviceSelected) -> str:
 
 def data_lines(event: DataFound) -> Iterator[str]:
     """Yield what lies in the data folder."""
-    splits = {name: count for name, count in event.images.items() if name != "all"}
-    total = counted(sum(event.images.values()), "image")
-    parts = ", ".join(f"{name} {count:,}" for name, count in splits.items())
+    splits = [f"{name} {count:,}" for name, count in event.images.items() if name != UNSPLIT]
+    parts = f" ({', '.join(splits)})" if splits else ""
     classes = counted(len(event.classes), "class", "classes")
-    yield f"Data: {printable(str(event.root))}: {total} of {classes}" + (
-        f" ({parts})" if parts else ""
-    )
+    yield f"Data:   {printable(str(event.root))}"
+    yield f"Images: {sum(event.images.values()):,} of {classes}{parts}"
     if event.ignored:
         names = [f"{path.name} ({reason})" for path, reason in event.ignored]
         yield f"Ignored: {listed(names, 3)}"
@@ -118,18 +116,18 @@ def data_lines(event: DataFound) -> Iterator[str]:
 def prepared_lines(event: TrainingPrepared) -> Iterator[str]:
     """Yield what is trained on what."""
     if event.bad_files:
-        yield f"Skipped {counted(len(event.bad_files), 'unreadable file')}:"
-        for bad in event.bad_files[:BAD_FILES_SHOWN]:
-            yield f"  {printable(f'{bad.path}: {bad.reason}')}"
-        yield f"  all of them are listed in {quoted(event.run / 'bad_files.csv')}"
+        yield from bad_file_lines(event.bad_files)
+        yield f"  (all of them are listed in {quoted(event.run / BAD_FILES)})"
     height, width, channels = event.input_shape
     colour = "grey" if channels == 1 else "colour"
-    yield f"Model: {event.model}, {event.parameters:,} parameters, {height}x{width} {colour} images"
-    source = " (drawn from the training images)" if event.validation_drawn else ""
-    held_out = f"validating on {event.validation_images:,}{source}"
-    if not event.validation_images:
-        held_out = "no validation images: too few to draw any"
-    yield f"Training on {event.train_images:,} images, batch {event.batch_size}; {held_out}"
+    shape = f"{height}x{width} {colour} images"
+    yield f"Model:  {event.model}, {event.parameters:,} parameters, {shape}"
+    held_out = "none to validate, as there are too few"
+    if event.validation_images and event.validation_drawn:
+        held_out = f"{event.validation_images:,} held out to validate"
+    elif event.validation_images:
+        held_out = f"{event.validation_images:,} to validate"
+    yield f"Train:  {event.train_images:,} images, batch {event.batch_size}; {held_out}"
 
 
 def epoch_line(event: EpochEnded) -> str:

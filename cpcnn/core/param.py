@@ -160,17 +160,22 @@ class ParamStore:
         }
 
     def flatten(self, arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-        """Join arrays of all trainable paths into a host buffer laid out like the gradients."""
+        """Join arrays of all trainable paths into a host buffer laid out like the gradients.
+
+        KeyError for a missing path, ValueError for a shape that is not the parameter's.
+        """
         host = np.zeros(self.trainable_size, dtype=self.dtype)
         for path, param in self.params.items():
             if param.trainable:
+                if arrays[path].shape != param.shape:
+                    raise ValueError(f"{path!r} has shape {arrays[path].shape}, not {param.shape}")
                 start = self.offsets[path]
-                host[start : start + param.size] = np.asarray(arrays[path]).reshape(-1)
+                host[start : start + param.size] = arrays[path].reshape(-1)
         return host
 
 
 def check_weights(params: Mapping[str, Param], weights: Mapping[str, NDArray[Any]]) -> None:
-    """Raise CheckpointError unless `weights` has exactly the params' paths and shapes."""
+    """Raise CheckpointError unless `weights` has exactly the params' paths, shapes and numbers."""
     missing = sorted(params.keys() - weights.keys())
     unknown = sorted(weights.keys() - params.keys())
     if missing or unknown:
@@ -180,12 +185,14 @@ def check_weights(params: Mapping[str, Param], weights: Mapping[str, NDArray[Any
             suggestion="The weights belong to another architecture.",
         )
     for path, param in params.items():
-        found = np.asarray(weights[path]).shape
-        if found != param.shape:
+        found = np.asarray(weights[path])
+        if found.shape != param.shape:
             raise CheckpointError(
-                f"weight {path!r} has shape {found}, the model expects {param.shape}.",
+                f"weight {path!r} has shape {found.shape}, the model expects {param.shape}.",
                 suggestion="The weights belong to another architecture.",
             )
+        if found.dtype.kind not in "fiu":
+            raise CheckpointError(f"weight {path!r} holds {found.dtype}, not real numbers.")
 
 
 def _rank(param: Param) -> int:

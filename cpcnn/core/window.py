@@ -14,8 +14,8 @@ Padding: TypeAlias = "str | int | Pair | tuple[Pair, Pair]"
 
 def as_pair(value: int | Pair, name: str, *, minimum: int = 1) -> Pair:
     """Return (value, value) for an int, or the pair itself; UsageError below `minimum`."""
-    pair = (value, value) if isinstance(value, int) else tuple(value)
-    if len(pair) != 2 or not all(isinstance(v, int) and v >= minimum for v in pair):
+    pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    if len(pair) != 2 or not all(type(v) is int and v >= minimum for v in pair):
         raise UsageError(
             f"{name} must be an integer or two integers of at least {minimum}, not {value!r}."
         )

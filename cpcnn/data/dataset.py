@@ -65,6 +65,7 @@ class ImageDataset:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of every image."""
         return self.preprocessing.height, self.preprocessing.width, self.preprocessing.channels
 
     @property
@@ -196,6 +197,7 @@ class ArrayDataset:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of every image."""
         height, width, channels = self.images.shape[1:]
         return height, width, channels
 

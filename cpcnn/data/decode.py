@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 import warnings
@@ -106,7 +107,7 @@ def _opened(path: Path) -> Iterator[Image]:
 
 
 _PILLOW = re.compile(r"PIL\.")
-_filter_lock = threading.Lock()
+_silence_lock = threading.Lock()
 
 
 def _silence_pillow() -> None:
@@ -114,11 +115,16 @@ def _silence_pillow() -> None:
 
     A permanent filter for Pillow's modules, because `warnings.catch_warnings` is not safe in
     threads. It is looked up each time, as a caller's own `catch_warnings` may have taken it away.
+    Pillow's log goes where the application sends logs, but not to stderr for want of a handler.
     """
     entry = ("ignore", None, Warning, _PILLOW, 0)
-    if entry not in warnings.filters:
-        with _filter_lock:
-            warnings.filterwarnings("ignore", module=_PILLOW.pattern)
+    if entry in warnings.filters:
+        return
+    with _silence_lock:
+        warnings.filterwarnings("ignore", module=_PILLOW.pattern)
+        logger = logging.getLogger("PIL")
+        if not logger.hasHandlers():
+            logger.addHandler(logging.NullHandler())
 
 
 def _reason(path: Path, error: Exception) -> str:
@@ -182,7 +188,7 @@ def _turn(image: Image, orientation: int) -> Image:
 def _is_grey(image: Image) -> bool:
     if image.mode != "P":
         return image.mode in GREY_MODES
-    palette = np.asarray(image.getpalette("RGB"), dtype=np.uint8).reshape(-1, 3)
+    palette = np.asarray(image.getpalette("RGB") or [], dtype=np.uint8).reshape(-1, 3)
     return bool((palette == palette[:, :1]).all())
 
 

@@ -25,6 +25,8 @@ SPLIT_NAMES: Mapping[str, tuple[str, ...]] = {
 SPLIT_OF = {name: split for split, names in SPLIT_NAMES.items() for name in names}
 UNSPLIT = "all"
 NAMES_SHOWN = 10
+ARCHIVES = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar"})
+LAYOUT = "Expected one folder per class, such as images/cat/1.jpg, or train/cat/1.jpg and so on."
 
 ClassImages = dict[str, tuple[Path, list[Path]]]  # class -> its folder, its images
 
@@ -121,10 +123,6 @@ def _check_root(root: Path) -> None:
         raise DataError(f"{root} does not exist.", suggestion="Check the path.")
     hint = "Unpack the archive and point at the folder." if root.suffix in ARCHIVES else LAYOUT
     raise DataError(f"{root} is a file, not a folder of images.", suggestion=hint)
-
-
-ARCHIVES = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar"})
-LAYOUT = "Expected one folder per class, such as images/cat/1.jpg, or train/cat/1.jpg and so on."
 
 
 def _find_splits(root: Path, folders: Sequence[Path], walker: Walker) -> dict[str, Path]:
@@ -282,11 +280,14 @@ def _loose_images(root: Path, images: Sequence[Path]) -> DataError:
 def _one_class(root: Path, label: str, folder: Path) -> DataError:
     """One class is no choice; say which neighbouring folder may have been meant."""
     inner = [path.name for path in _subfolders(folder) if _holds_images(path)]
+    parent, name = root.resolve().parent, root.resolve().name
     if len(inner) > 1:
         hint = f"It holds {len(inner)} folders ({_names(inner)}): did you mean {folder}?"
+    elif folder.parent == root:
+        hint = f"If {name} is itself one class of several, point at {parent}; "
+        hint += f"else add a folder for every other class beside {label}."
     else:
-        hint = f"Did you point at one class, such as images/train/{root.resolve().name}, instead of"
-        hint += f" the folder of all classes? That would be {root.resolve().parent}."
+        hint = f"Add a folder for every other class beside {folder}."
     message = f"1 class found in {root}: {label}. A classifier needs 2 or more."
     return DataError(message, suggestion=hint)
 

@@ -69,6 +69,7 @@ class Loader:
 
     @property
     def num_samples(self) -> int:
+        """The number of images in an epoch."""
         return len(self.dataset)
 
     def epoch(self, epoch: int = 0) -> Generator[Batch, None, None]:

@@ -21,14 +21,15 @@ Outline: TypeAlias = Callable[[Floats, Floats], Floats]
 
 SMALLEST_SIDE = 16
 DRAWS = 24
-STROKES = 3
+STROKES = 2
+LEAN = np.radians(25.0)
 NOISE = 7.0
 
 
 def write_sample_images(
     root: Path | str,
     *,
-    per_class: int = 60,
+    per_class: int = 100,
     size: int = 48,
     seed: int = 0,
     splits: Sequence[tuple[str, float]] = (("train", 1.0), ("test", 0.25)),
@@ -73,16 +74,16 @@ def draw_sample(label: str, size: int, random: Philox) -> NDArray[np.uint8]:
         return low + (high - low) * next(draws)
 
     ground_hue = between(0.0, 1.0)
-    image = _ground(size, ground_hue, between(0.0, 2.0 * np.pi), between(0.45, 0.85))
+    image = _ground(size, ground_hue, between(0.0, 2.0 * np.pi), between(0.3, 0.6))
     for _ in range(STROKES):
         distance = _line(size, between(0.0, np.pi), between(-0.35, 0.35) * size)
-        colour = _colour(ground_hue + 0.5, 0.3, between(0.3, 0.9))
+        colour = _colour(ground_hue + 0.5, 0.3, between(0.2, 0.7))
         image = _blend(image, colour, _coverage(distance - 0.012 * size))
-    radius = between(0.2, 0.36) * size
+    radius = between(0.26, 0.4) * size
     reach = size / 2 - radius
     place = (between(-reach, reach), between(-reach, reach))
-    distance = _shape(label, size, place, radius, between(0.0, 2.0 * np.pi))
-    colour = _colour(ground_hue + between(0.25, 0.75), between(0.5, 0.95), between(0.4, 1.0))
+    distance = _shape(label, size, place, radius, between(-LEAN, LEAN))
+    colour = _colour(ground_hue + between(0.25, 0.75), between(0.3, 0.9), between(0.75, 1.0))
     shadow = np.clip(0.35 - 4.0 * distance / size, 0.0, 0.35)
     image = _blend(image, np.zeros(3), shadow)
     image = _blend(image, colour, _coverage(distance))

@@ -25,6 +25,7 @@ class Walker:
         self._seen = {_identity(path) for path in seen}
 
     def ignore(self, path: Path, reason: str) -> None:
+        """Note that a path is passed over, and why."""
         self.ignored.append((path, reason))
 
     def entries(self, folder: Path) -> tuple[list[Path], list[Path]]:

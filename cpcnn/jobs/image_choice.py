@@ -23,7 +23,7 @@ class ImageChoice:
 
 @dataclass(frozen=True)
 class RecordedSplit:
-    """What a run recorded: the folder that it was trained on, and which image was in which split."""
+    """What a run recorded: the folder it was trained on, and which image was in which split."""
 
     root: Path | None = None
     rows: tuple[SplitRow, ...] = ()
@@ -47,7 +47,8 @@ def choose_images(
     """
     splits = _available(folder, recorded)
     if split is None:
-        split = _default_split(folder, splits)
+        own = recorded.is_of(folder.root)
+        split = _default_split(folder, splits if own else folder.splits)
     if not splits.get(split):
         have = ", ".join(name for name in splits if splits[name]) or "none"
         raise DataError(
@@ -61,15 +62,16 @@ def choose_images(
 
 
 def _available(folder: ImageFolder, recorded: RecordedSplit) -> dict[str, tuple[Sample, ...]]:
-    """Return the images of every split, also of those that only the run knows."""
+    """Return the images of every split, also of a validation split that only the run knows."""
     splits = dict(folder.splits)
-    if "validation" in splits or not recorded.names("validation"):
+    held_out = recorded.names("validation")
+    if "validation" in splits or not held_out:
         return splits
     source = splits.get(UNSPLIT, splits.get("train", ()))
-    for split in ("train", "validation"):
-        names = recorded.names(split)
-        splits[split] = tuple(s for s in source if _name(s, folder.root) in names)
+    splits["validation"] = tuple(s for s in source if _name(s, folder.root) in held_out)
     if recorded.is_of(folder.root):
+        trained = recorded.names("train")
+        splits["train"] = tuple(s for s in source if _name(s, folder.root) in trained)
         splits.pop(UNSPLIT, None)
     return splits
 

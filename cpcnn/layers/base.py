@@ -114,6 +114,15 @@ def build_child(name: str, layer: Layer, shape: Any) -> Shape:
     return layer.output_shape
 
 
+def require_layers(layers: Any, owner: str) -> list[Layer]:
+    """Check that a container was given layers, and return them as a list."""
+    found = list(layers)
+    for layer in found:
+        if not isinstance(layer, Layer):
+            raise UsageError(f"{owner} is made of layers, not of {layer!r}.")
+    return found
+
+
 def require_image(shape: Any, layer: str) -> tuple[int, int, int]:
     """Check that a layer's input shape is (height, width, channels)."""
     if not (isinstance(shape, tuple) and len(shape) == 3):
@@ -142,23 +151,38 @@ def snake_case(name: str) -> str:
 
 def unique_names(layers: list[Layer]) -> list[str]:
     """Name layers: their own name, or their class in snake case and a number for the repeats."""
-    taken: set[str] = set()
-    names = []
+    taken = _own_names(layers)
+    names: list[str] = []
+    seen: set[int] = set()
     for layer in layers:
-        if layer.name is not None:
-            name = layer.name
-            if name in taken or not name or "." in name:
-                raise UsageError(
-                    f"layer name {name!r} is "
-                    + ("used twice." if name in taken else "empty or contains a dot."),
-                    suggestion="Names become parts of parameter paths and must be unique.",
-                )
-        else:
-            base = snake_case(type(layer).__name__)
-            name, number = base, 0
-            while name in taken:
-                number += 1
-                name = f"{base}_{number}"
+        name = layer.name
+        if name is None or id(layer) in seen:  # an instance may stand at several places
+            name = _numbered(name or snake_case(type(layer).__name__), taken)
+        seen.add(id(layer))
         taken.add(name)
         names.append(name)
     return names
+
+
+def _numbered(base: str, taken: set[str]) -> str:
+    name, number = base, 0
+    while name in taken:
+        number += 1
+        name = f"{base}_{number}"
+    return name
+
+
+def _own_names(layers: list[Layer]) -> set[str]:
+    """The names that users gave; UsageError unless they can be parts of paths."""
+    taken: set[str] = set()
+    for layer in {id(layer): layer for layer in layers if layer.name is not None}.values():
+        name: Any = layer.name
+        valid = isinstance(name, str) and name and "." not in name
+        if not valid or name in taken:
+            raise UsageError(
+                f"layer name {name!r} is "
+                + ("used twice." if valid else "no word, or contains a dot."),
+                suggestion="Names become parts of parameter paths and must be unique.",
+            )
+        taken.add(name)
+    return taken

@@ -10,61 +10,88 @@ from .base import Layer
 
 L = TypeVar("L", bound=type[Layer])
 REGISTRY: dict[str, type[Layer]] = {}
+SHARED = "Shared"  # stands for a layer that was described before
 MAXIMUM_DEPTH = 64  # deeper nesting than any network has; a hostile file must not exhaust the stack
 
 
 def register_layer(layer: L) -> L:
     """Make a layer class known to checkpoints under its class name (a class decorator)."""
     known = REGISTRY.setdefault(layer.__name__, layer)
-    if known is not layer:
+    if known is not layer or layer.__name__ == SHARED:
         raise UsageError(f"a layer class named {layer.__name__!r} is registered already.")
     return layer
 
 
 def to_config(layer: Layer) -> dict[str, Any]:
-    """Describe a layer, and all inside it, in JSON types: {"type": ..., "config": {...}}."""
+    """Describe a layer, and all inside it, in JSON types: {"type": ..., "config": {...}}.
+
+    A layer that stands at several places is described once; the others refer to its number.
+    """
+    return _describe(layer, {})
+
+
+def from_config(config: Any) -> Layer:
+    """Make the layer that `to_config` described; CheckpointError for anything else."""
+    return _restore(config, [], 0)
+
+
+def _describe(layer: Layer, numbers: dict[int, int]) -> dict[str, Any]:
+    if id(layer) in numbers:
+        return {"type": SHARED, "config": {"number": numbers[id(layer)]}}
     config = {
-        item.name: _encode(getattr(layer, item.name))
+        item.name: _encode(getattr(layer, item.name), numbers)
         for item in fields(layer)
         if item.init and getattr(layer, item.name) != item.default
     }
+    numbers[id(layer)] = len(numbers)  # after the layers inside it, as they are restored
     return {"type": type(layer).__name__, "config": config}
 
 
-def from_config(config: Any, depth: int = 0) -> Layer:
-    """Make the layer that `to_config` described; CheckpointError for anything else."""
+def _encode(value: Any, numbers: dict[int, int]) -> Any:
+    if isinstance(value, Layer):
+        return _describe(value, numbers)
+    if isinstance(value, (list, tuple)):
+        return [_encode(item, numbers) for item in value]
+    return value
+
+
+def _restore(config: Any, made: list[Layer], depth: int) -> Layer:
     if depth > MAXIMUM_DEPTH or not isinstance(config, dict) or set(config) != {"type", "config"}:
         raise CheckpointError("the file's description of the network cannot be read.")
     kind, options = config["type"], config["config"]
+    if not isinstance(options, dict):
+        raise CheckpointError("the file's description of the network cannot be read.")
+    if kind == SHARED:
+        return _made_before(options.get("number"), made)
     layer = REGISTRY.get(kind) if isinstance(kind, str) else None
     if layer is None:
         raise CheckpointError(
             f"the model uses a layer type {kind!r} that is not known here.",
             suggestion="Import the module that registers it, or update cpcnn.",
         )
+    values = {name: _decode(value, made, depth + 1) for name, value in options.items()}
     try:
-        return layer(**{name: _decode(value, depth) for name, value in options.items()})
+        made.append(layer(**values))
     except (TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"the file's {kind} layer has a bad configuration: {error}") from None
     except CpcnnError as error:
-        if isinstance(error, CheckpointError):
-            raise
         raise CheckpointError(
             f"the file's {kind} layer has a bad configuration: {error.message}"
         ) from None
+    return made[-1]
 
 
-def _encode(value: Any) -> Any:
-    if isinstance(value, Layer):
-        return to_config(value)
-    if isinstance(value, (list, tuple)):
-        return [_encode(item) for item in value]
-    return value
+def _made_before(number: Any, made: list[Layer]) -> Layer:
+    if type(number) is not int or number not in range(len(made)):
+        raise CheckpointError("the file's description of the network refers to a missing layer.")
+    return made[number]
 
 
-def _decode(value: Any, depth: int) -> Any:
+def _decode(value: Any, made: list[Layer], depth: int) -> Any:
     if isinstance(value, dict):
-        return from_config(value, depth + 1)
+        return _restore(value, made, depth)
     if isinstance(value, list):
-        return tuple(_decode(item, depth) for item in value)
+        if depth > MAXIMUM_DEPTH:
+            raise CheckpointError("the file's description of the network is nested too deeply.")
+        return tuple(_decode(item, made, depth + 1) for item in value)
     return value

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from ..core.context import Context
 from ..core.errors import ShapeError
 from ..core.typing import Array, Saved, Shape
-from .base import Layer, build_child, unique_names
+from ..ops.activations import get_activation
+from .base import Layer, build_child, require_layers, unique_names
 
 
 @dataclass(eq=False)
@@ -17,7 +18,7 @@ class Stack(Layer):
     layers: list[Layer] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.layers = list(self.layers)
+        self.layers = require_layers(self.layers, "Stack")
 
     def children(self) -> dict[str, Layer]:
         return dict(zip(unique_names(self.layers), self.layers, strict=True))
@@ -55,6 +56,11 @@ class Residual(Layer):
     shortcut: Layer | None = None
     activation: str | None = None
 
+    def __post_init__(self) -> None:
+        require_layers([self.body], "Residual")
+        require_layers([] if self.shortcut is None else [self.shortcut], "Residual")
+        get_activation(self.activation)
+
     def children(self) -> dict[str, Layer]:
         return {"body": self.body} | ({"shortcut": self.shortcut} if self.shortcut else {})
 
@@ -64,7 +70,7 @@ class Residual(Layer):
         if body != shortcut:
             raise ShapeError(
                 f"the body gives {body} and the shortcut {shortcut}; they must agree to be added.",
-                suggestion="Give the shortcut a 1×1 convolution with the body's stride and filters.",
+                suggestion="Give the shortcut a 1×1 convolution of the body's stride and filters.",
             )
         return body
 

@@ -36,7 +36,7 @@ def split_softmax(root: Layer) -> tuple[Layer, bool]:
 
 
 def _last_layer(root: Layer) -> tuple[int, Layer] | None:
-    """The layer whose result is the container's, and its number, unless it is used elsewhere too."""
+    """The layer whose result is the container's, and its number, if it is used nowhere else."""
     if isinstance(root, Stack) and root.layers:
         number = len(root.layers) - 1
         uses = sum(layer is root.layers[number] for layer in root.layers)

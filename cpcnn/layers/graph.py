@@ -8,7 +8,7 @@ from typing import Any
 from ..core.context import Context
 from ..core.errors import ShapeError, UsageError
 from ..core.typing import Array, Saved, Shape
-from .base import Layer, build_child, snake_case, unique_names
+from .base import Layer, build_child, require_layers, snake_case, unique_names
 
 
 @dataclass(eq=False, frozen=True)
@@ -58,11 +58,19 @@ class Graph(Layer):
     steps: list[tuple[int, tuple[int, ...]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.layers = list(self.layers)
+        self.layers = require_layers(self.layers, "Graph")
         self.steps = [(layer, tuple(reads)) for layer, reads in self.steps]
-        for step, (layer, reads) in enumerate(self.steps):
-            if not (0 <= layer < len(self.layers) and all(0 <= read <= step for read in reads)):
-                raise ValueError(f"step {step} refers to a layer or value that is not there")
+        self._check_steps()
+
+    def _check_steps(self) -> None:
+        for step, (number, reads) in enumerate(self.steps):
+            known = number in range(len(self.layers))
+            if not known or not all(read in range(step + 1) for read in reads):
+                raise UsageError(f"Graph: step {step} names a layer or value that is not there.")
+            if len(reads) != 1 and not self.layers[number].multiple_inputs:
+                raise UsageError(f"Graph: step {step} gives {len(reads)} inputs to a layer of one.")
+        if {read for _, reads in self.steps for read in reads} != set(range(len(self.steps))):
+            raise UsageError("Graph: there is a value that no step reads.")
 
     @classmethod
     def between(cls, source: Node, result: Node) -> Graph:

@@ -17,8 +17,11 @@ class Add(Layer):
     multiple_inputs = True
 
     def build(self, shape: tuple[Shape, ...]) -> Shape:
-        if len(shape) < 2:
-            raise ShapeError(f"Add needs two or more inputs, got {len(shape)}.")
+        if len(shape) < 2 or not all(isinstance(s, tuple) for s in shape):
+            raise ShapeError(
+                f"Add needs the shapes of two or more inputs, got {shape}.",
+                suggestion="Call it on a list: Add()([a, b]).",
+            )
         if len(set(shape)) > 1:
             found = " and ".join(str(s) for s in dict.fromkeys(shape))
             raise ShapeError(

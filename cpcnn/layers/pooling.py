@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..core.context import Context
+from ..core.errors import ShapeError
 from ..core.typing import Array, Saved, Shape
 from ..core.window import Padding, Pair, Window, as_pair
 from .base import Layer, require_image
@@ -13,7 +14,7 @@ from .base import Layer, require_image
 
 @dataclass(eq=False)
 class Pooling2D(Layer):
-    """What windowed pooling layers share: (H, W, C) -> (OH, OW, C); strides default to pool_size."""
+    """What windowed pooling shares: (H, W, C) -> (OH, OW, C); strides default to pool_size."""
 
     pool_size: int | Pair = (2, 2)
     strides: int | Pair | None = None
@@ -33,7 +34,15 @@ class Pooling2D(Layer):
 
     def build(self, shape: Shape) -> Shape:
         height, width, channels = require_image(shape, type(self).__name__)
-        return (*self.window(height, width).output(height, width), channels)
+        window = self.window(height, width)
+        for pads, size in zip(window.padding, window.kernel, strict=True):
+            if max(pads) >= size:
+                raise ShapeError(
+                    f"a padding of {max(pads)} leaves {window.kernel[0]}×{window.kernel[1]} "
+                    "windows without a single pixel.",
+                    suggestion="Padding must be smaller than pool_size.",
+                )
+        return (*window.output(height, width), channels)
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Saved]:
         return getattr(ctx.ops, self.op)(x, self.window(*x.shape[1:3]))

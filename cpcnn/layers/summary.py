@@ -11,7 +11,7 @@ HEADER = ("Layer (type)", "Output shape", "Parameters")
 
 
 def summary_lines(root: Layer, params: Mapping[str, Param]) -> list[str]:
-    """Describe every layer that is not a container, in order, and the totals; root must be built."""
+    """Describe every layer of a built root that is not a container, in order, and the totals."""
     rows = [
         (
             f"{path} ({type(layer).__name__})",

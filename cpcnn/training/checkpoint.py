@@ -11,6 +11,7 @@ import json
 import os
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,13 +56,13 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        _discard(temporary)
         raise CheckpointError(
             f"the checkpoint {path} cannot be written: {error.strerror or error}.",
             suggestion="Check permissions and free space; the checkpoints before it are kept.",
         ) from None
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        _discard(temporary)
         raise
 
 
@@ -110,7 +111,9 @@ def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
 
 
 def _to_json(value: Any) -> bytes:
-    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False).encode()
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+    # a class may be named after a folder whose name is not valid UTF-8
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _contiguous(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -122,7 +125,7 @@ def _read(archive: zipfile.ZipFile, path: Path) -> Checkpoint:
     if model.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a cpcnn checkpoint.")
     version = model.get("version")
-    if not isinstance(version, int) or version > VERSION:
+    if type(version) is not int or not 1 <= version <= VERSION:
         raise CheckpointError(
             f"{path} is of checkpoint version {version}, this cpcnn reads up to {VERSION}.",
             suggestion="Update cpcnn.",
@@ -130,11 +133,14 @@ def _read(archive: zipfile.ZipFile, path: Path) -> Checkpoint:
     classes = model.get("classes")
     if classes is not None and not _is_names(classes):
         raise CheckpointError(f"{path} is damaged: its class names are not a list of strings.")
+    config, preprocessing = model.get("model"), model.get("preprocessing")
+    if not isinstance(config, dict) or not isinstance(preprocessing, (dict, type(None))):
+        raise CheckpointError(f"{path} is damaged: it describes no network.")
     return Checkpoint(
-        model_config=model.get("model") or {},
+        model_config=config,
         weights=_read_arrays(archive, WEIGHTS, path),
         classes=None if classes is None else tuple(classes),
-        preprocessing=model.get("preprocessing"),
+        preprocessing=preprocessing,
         training=_read_json(archive, TRAINING, path),
         optimizer_state=(
             _read_arrays(archive, OPTIMIZER, path) if OPTIMIZER in archive.namelist() else {}
@@ -177,6 +183,11 @@ def _read_arrays(archive: zipfile.ZipFile, name: str, path: Path) -> dict[str, N
 
 def _is_names(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
+def _discard(path: Path) -> None:
+    with suppress(OSError):  # what went wrong before is the error to report
+        path.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

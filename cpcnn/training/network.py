@@ -159,6 +159,7 @@ class Network:
         """
         probable = self.ends_in_softmax or self.classes is not None
         for batch, logits in self.logits_batches(loader.epoch(0)):
-            ctx = self.context()
-            y = ctx.ops.activation(logits, "softmax")[0] if probable else logits
-            yield batch, np.asarray(self.device.get(y), np.float32)
+            with self.device.scope():
+                y = self.context().ops.activation(logits, "softmax")[0] if probable else logits
+                host = np.asarray(self.device.get(y), np.float32)
+            yield batch, host

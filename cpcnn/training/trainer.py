@@ -87,6 +87,7 @@ class Trainer:
                 break
         interrupted = self._stop and len(self.history) < self.epochs
         if interrupted and self.checkpoints is not None:
+            self._check_weights(len(self.history) + 1)
             yield self._save("last", len(self.history))
         yield TrainingEnded(
             "interrupted" if interrupted else "finished",
@@ -111,7 +112,7 @@ class Trainer:
             images += len(batch.labels)
             if step % READ_EVERY == 1 or step == len(self.train):
                 tally.read()
-                self._check_finite(tally.loss, epoch, step, rate)
+                self._check_loss(tally.loss, f"epoch {epoch}, step {step}")
             elapsed = time.perf_counter() - started
             yield StepEnded(
                 epoch,
@@ -155,6 +156,9 @@ class Trainer:
         started: float,
     ) -> EpochEnded:
         tally = self._validate()
+        if tally is not None:
+            self._check_loss(tally.loss, f"the validation of epoch {epoch}")
+        self._check_weights(epoch)
         result = EpochEnded(
             epoch,
             self.epochs,
@@ -217,15 +221,26 @@ class Trainer:
         save_checkpoint(path, to_checkpoint(self.model, training, state))
         return CheckpointSaved(path, kind, epoch)
 
-    def _check_finite(self, loss: float, epoch: int, step: int, learning_rate: float) -> None:
-        if math.isfinite(loss):
-            return
+    def _check_weights(self, epoch: int) -> None:
+        """Never keep weights that are not finite: the last step may have been one too far."""
+        model = self.model
+        with model.device.scope():
+            xp, values = model.device.xp, model.store.values
+            finite = bool(model.device.get(xp.all(xp.isfinite(values))))
+        if not finite:
+            raise self._diverged(f"after epoch {epoch} there are weights that are not finite")
+
+    def _check_loss(self, loss: float, where: str) -> None:
+        if not math.isfinite(loss):
+            raise self._diverged(f"the loss was not finite in {where}")
+
+    def _diverged(self, what: str) -> DivergedError:
         kept = "No epoch was completed before."
         if self.history:
             kept = f"The checkpoints of epoch {self.history[-1].epoch} are kept."
-        raise DivergedError(
-            f"training diverged: the loss was not finite in epoch {epoch}, step {step}, "
-            f"at learning rate {learning_rate:.3g}. {kept}",
+        rate = self.schedule(self.optimizer.step - 1)
+        return DivergedError(
+            f"training diverged: {what}, at learning rate {rate:.3g}. {kept}",
             suggestion="Try a smaller --lr.",
         )
 
@@ -234,7 +249,7 @@ def _rank(result: EpochEnded) -> tuple[float, float]:
     accuracy, loss = result.validation_accuracy, result.validation_loss
     assert accuracy is not None
     assert loss is not None
-    return accuracy, -loss if math.isfinite(loss) else -math.inf
+    return accuracy, -loss
 
 
 def to_checkpoint(

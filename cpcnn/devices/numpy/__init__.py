@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 
 from ..base import Device
@@ -15,6 +18,12 @@ class NumpyDevice(Device):
     @property
     def description(self) -> str:
         return f"reference implementations on NumPy {np.__version__}"
+
+    @contextmanager
+    def scope(self) -> Iterator[None]:
+        """Keep NumPy's warnings quiet: a diverging network is reported by the trainer."""
+        with np.errstate(all="ignore"):
+            yield
 
 
 def create(index: int | None = None, threads: int | None = None) -> Device:

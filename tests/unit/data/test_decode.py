@@ -252,6 +252,21 @@ def test_large_images_give_no_warning(tmp_path: Path, monkeypatch: pytest.Monkey
         assert decode(path, 1).shape == (100, 100, 1)
 
 
+def test_pillows_log_stays_off_the_terminal(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.tif", Image.new("RGB", (4, 4)))
+    data = path.read_bytes()
+    samples_per_pixel = data.index(bytes([0x15, 0x01, 3, 0, 1, 0, 0, 0, 3, 0]))
+    path.write_bytes(data[: samples_per_pixel + 8] + b"\x63" + data[samples_per_pixel + 9 :])
+    code = (
+        "import sys; from pathlib import Path; from cpcnn.data import BadImage, decode\n"
+        "try: decode(Path(sys.argv[1]), 3)\n"
+        "except BadImage: print('bad')"
+    )
+    command = [sys.executable, "-c", code, str(path)]
+    result = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert (result.stdout, result.stderr) == ("bad\n", "")
+
+
 def test_memory_that_runs_out_is_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save(tmp_path / "a.png", Image.new("L", (4, 4)))
 

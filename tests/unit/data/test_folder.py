@@ -224,8 +224,14 @@ def test_one_class(plant: Plant) -> None:
     message = refusal(root / "images" / "train" / "cat")
     assert "1 class found in" in message
     assert ": indoors. A classifier needs 2 or more." in message
-    assert f"That would be {root / 'images' / 'train'}." in message
-    assert "images/train/cat" in message
+    assert (
+        f"If cat is itself one class of several, point at {root / 'images' / 'train'};" in message
+    )
+
+
+def test_one_class_in_a_split(plant: Plant) -> None:
+    root = plant({"train/cat": 1, "test/cat": 1})
+    assert f"Add a folder for every other class beside {root / 'train' / 'cat'}." in refusal(root)
 
 
 def test_one_class_that_holds_the_classes(plant: Plant) -> None:

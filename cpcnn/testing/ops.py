@@ -1,0 +1,236 @@
+"""Implementations of an op against its reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.context import Context
+from ..devices import Device, get_device
+from ..ops.table import Action, Implementation, Ops
+from .arrays import arrays_in, assert_near, draw, is_array, map_arrays
+from .gradient import Backward, check_gradient
+
+Place: TypeAlias = int | str  # of an argument: its position, or its name
+
+# Arguments that backward returns gradients for, in its order; the first one where not listed.
+DIFFERENTIABLE: dict[str, tuple[Place, ...]] = {
+    "conv2d": (0, 1, 2),
+    "dense": (0, 1, 2),
+    "batch_norm": (0, 1, 2, "residual"),
+}
+# Arguments that an op documents it changes in place.
+CHANGED: dict[str, tuple[Place, ...]] = {
+    "batch_norm": (3, 4),
+    "sgd_update": (0, 2),
+    "adam_update": (0, 2, 3),
+}
+TOLERANCE = {"float64": 1e-11, "float32": 2e-5}
+
+
+@dataclass(frozen=True)
+class Call:
+    """An op's name and its arguments, with host arrays."""
+
+    name: str
+    args: tuple[Any, ...]
+    options: dict[str, Any]
+    training: bool
+
+    def at(self, place: Place) -> Any:
+        """Return the argument at a position or of a name; None when it is not given."""
+        if isinstance(place, str):
+            return self.options.get(place)
+        return self.args[place] if place < len(self.args) else None
+
+    def replaced(self, values: dict[Place, Any]) -> Call:
+        """Return the call with other arguments at some places."""
+        args = tuple(values.get(number, value) for number, value in enumerate(self.args))
+        named = {name: values.get(name, value) for name, value in self.options.items()}
+        return Call(self.name, args, named, self.training)
+
+    def cast(self, dtype: str) -> Call:
+        """Return the call with all float arrays in `dtype`, and every array copied."""
+
+        def convert(array: NDArray[Any]) -> NDArray[Any]:
+            return array.astype(dtype if array.dtype.kind == "f" else array.dtype)
+
+        args, options = map_arrays(convert, (self.args, self.options))
+        return Call(self.name, args, options, self.training)
+
+    def changed(self) -> list[Any]:
+        """The arguments that the op changes in place, as this call has them."""
+        places = CHANGED.get(self.name, ())
+        return [self.at(place) for place in places if self.training or self.name != "batch_norm"]
+
+
+@dataclass
+class Outcome:
+    """All that a call gave, on the host."""
+
+    result: list[NDArray[Any]]
+    changed: list[NDArray[Any]]
+    gradients: list[NDArray[Any] | None]
+
+
+def check_op(
+    device: Device,
+    name: str,
+    *args: Any,
+    training: bool = True,
+    gradient: bool = True,
+    seed: int = 0,
+    **options: Any,
+) -> None:
+    """Check every implementation of an op that a device has against the NumPy reference.
+
+    `args` and `options` are the op's, with NumPy arrays. In float64 and float32, on contiguous
+    and on strided inputs: results and gradients agree with the reference in float64, dtypes and
+    shapes are kept, and arguments are not changed unless the op's contract says so. With
+    `gradient`, float64 gradients are also checked against differences.
+    """
+    # numbers that float32 holds, so that both precisions compute the same thing
+    call = Call(name, args, options, training).cast("float32")
+    for dtype in ("float64", "float32"):
+        reference = get_device("numpy")
+        exact = call.cast("float64")
+        expected = _run(reference, reference.table[name][-1], exact, seed, strided=False)
+        for implementation in device.table[name]:
+            for strided in (False, True):
+                _check_one(device, implementation, call.cast(dtype), dtype, expected, seed, strided)
+    if gradient and not issubclass(device.table[name][-1], Action):
+        for implementation in device.table[name]:
+            if _supports(device, implementation, call.cast("float64"), False):
+                check_gradient(*_as_function(device, implementation, call.cast("float64")))
+
+
+def _check_one(
+    device: Device,
+    implementation: Implementation,
+    call: Call,
+    dtype: str,
+    expected: Outcome,
+    seed: int,
+    strided: bool,
+) -> None:
+    if not _supports(device, implementation, call, strided):
+        return
+    what = f"{call.name} ({implementation.__name__} on {device.name}, {dtype}"
+    what += ", strided)" if strided else ")"
+    found = _run(device, implementation, call, seed, strided=strided)
+    wanted = call.options.get("dtype", dtype)
+    tolerance = TOLERANCE[wanted]
+    for part in ("result", "changed", "gradients"):
+        values, references = getattr(found, part), getattr(expected, part)
+        if [v is None for v in values] != [r is None for r in references]:
+            raise AssertionError(f"{what}: gradients are given for other arguments")
+        for number, (value, reference) in enumerate(zip(values, references, strict=True)):
+            if value is None:
+                continue
+            if str(value.dtype) != wanted:
+                raise AssertionError(f"{what}: {part} {number} is {value.dtype}, not {wanted}")
+            assert_near(value, reference, tolerance, f"{what}: {part} {number}")
+
+
+def _context(device: Device, implementation: Implementation, call: Call) -> Context:
+    ctx = Context(device, training=call.training, grad=True)
+    ctx.ops = Ops({**device.table, call.name: (implementation,)}, ctx)
+    return ctx
+
+
+def _supports(device: Device, implementation: Implementation, call: Call, strided: bool) -> bool:
+    args, options = _put(device, call, strided)
+    ctx = _context(device, implementation, call)
+    return implementation.supports(ctx, *args, **options)
+
+
+def _put(device: Device, call: Call, strided: bool) -> tuple[Any, Any]:
+    """Bring the arguments to the device, each its own copy; `strided`: every second element."""
+
+    def place(array: NDArray[Any]) -> Any:
+        if strided and array.ndim:
+            return device.put(np.repeat(array, 2, axis=-1))[..., ::2]
+        return device.put(array.copy())
+
+    return map_arrays(place, (call.args, call.options))
+
+
+def _run(
+    device: Device, implementation: Implementation, call: Call, seed: int, *, strided: bool
+) -> Outcome:
+    args, options = _put(device, call, strided)
+    ctx = _context(device, implementation, call)
+    here = Call(call.name, args, options, call.training)
+    with device.scope():
+        result = getattr(ctx.ops, call.name)(*args, **options)
+        if issubclass(implementation, Action):
+            gradients: list[Any] = []
+        else:
+            result, record = result
+            dy = _like(device, result, seed)
+            kept = np.array(device.get(dy))
+            gradients = _flat(ctx.ops.backward(dy, record))
+            if not np.array_equal(device.get(dy), kept):
+                raise AssertionError(f"{call.name}: backward changed dy")
+        results = [np.array(device.get(array)) for array in arrays_in(result)]
+    _check_unchanged(device, call, here)
+    host = [None if g is None else np.array(device.get(g)) for g in gradients]
+    return Outcome(results, [np.array(device.get(a)) for a in here.changed()], host)
+
+
+def _like(device: Device, result: Any, seed: int) -> Any:
+    """A gradient for a result: the same numbers on every device, in the result's dtype."""
+    host = draw(result.shape, seed, "dy")
+    return device.put(host.astype(device.get(result).dtype))
+
+
+def _check_unchanged(device: Device, before: Call, after: Call) -> None:
+    """Raise AssertionError when the op changed an argument that is not its to change."""
+    changed = {id(array) for array in after.changed()}
+    pairs = zip(
+        arrays_in([before.args, before.options]),
+        arrays_in([after.args, after.options]),
+        strict=True,
+    )
+    for number, (host, array) in enumerate(pairs):
+        if id(array) not in changed and not np.array_equal(
+            host, device.get(array), equal_nan=host.dtype.kind == "f"
+        ):
+            raise AssertionError(f"{before.name}: argument {number} was changed")
+
+
+def _flat(gradients: Any) -> list[Any]:
+    return list(gradients) if isinstance(gradients, tuple) else [gradients]
+
+
+def _as_function(
+    device: Device, implementation: Implementation, call: Call
+) -> tuple[Any, Sequence[NDArray[Any]]]:
+    """Return (function, arrays) for `check_gradient`: the op in its differentiable arguments."""
+    places = DIFFERENTIABLE.get(call.name, (0,))
+    first = call.at(places[0])
+    several = not is_array(first)  # ops such as add take one sequence of arrays
+    given = [place for place in places if call.at(place) is not None]
+    arrays = list(first) if several else [call.at(place) for place in given]
+
+    def function(*values: NDArray[Any]) -> tuple[NDArray[Any], Backward]:
+        new = {places[0]: values} if several else dict(zip(given, values, strict=True))
+        here = call.replaced(new)
+        ctx = _context(device, implementation, here)
+        args, options = _put(device, here, strided=False)
+        with device.scope():
+            y, record = getattr(ctx.ops, call.name)(*args, **options)
+
+        def backward(dy: NDArray[Any]) -> Sequence[NDArray[Any] | None]:
+            with device.scope():
+                gradients = _flat(ctx.ops.backward(device.put(dy), record))
+            # None stands for an argument that was not given
+            return [np.array(device.get(g)) for g in gradients if g is not None]
+
+        return np.array(device.get(y)), backward
+
+    return function, arrays

@@ -1,0 +1,78 @@
+"""Every device that can be used here, and one that takes the array API standard at its word."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import array_api_strict
+import numpy as np
+import pytest
+
+from cpcnn.core.context import Context
+from cpcnn.devices import Device, available_devices, get_device
+
+
+class StrictDevice(Device):
+    """A device without fast implementations, on arrays that do only what the standard promises."""
+
+    name = "strict"
+
+    @property
+    def xp(self) -> Any:
+        return array_api_strict
+
+    @contextmanager
+    def scope(self) -> Iterator[None]:
+        with np.errstate(all="ignore"):
+            yield
+
+
+USABLE = [status.name for status in available_devices() if status.usable]
+
+
+@pytest.fixture(scope="session", params=[*USABLE, "strict"])
+def device(request: pytest.FixtureRequest) -> Device:
+    return StrictDevice() if request.param == "strict" else get_device(request.param, threads=2)
+
+
+@pytest.fixture(scope="session", params=[name for name in USABLE if name != "numpy"])
+def fast_device(request: pytest.FixtureRequest) -> Device:
+    """A device with implementations of its own, which may cut large arrays into blocks."""
+    return get_device(request.param, threads=2)
+
+
+@pytest.fixture(scope="session")
+def strict_device() -> Device:
+    return StrictDevice()
+
+
+@pytest.fixture(scope="session")
+def call(device: Device) -> Callable[..., Any]:
+    """Return a function that runs an op on host arrays, and its gradient when it gets a `dy`."""
+
+    def put(value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            return device.put(value.copy())
+        return tuple(put(item) for item in value) if isinstance(value, (list, tuple)) else value
+
+    def get(value: Any) -> Any:
+        if value is None or isinstance(value, tuple):
+            return value and tuple(get(item) for item in value)
+        return np.array(device.get(value))
+
+    def run(name: str, *args: Any, dy: Any = None, training: bool = True, **options: Any) -> Any:
+        ctx = Context(device, training=training, grad=dy is not None)
+        named = {key: put(value) for key, value in options.items()}
+        with device.scope():
+            result = getattr(ctx.ops, name)(*(put(arg) for arg in args), **named)
+            if not isinstance(result, tuple):
+                return get(result)
+            y, record = result
+            if dy is None:
+                assert record is None
+                return get(y)
+            return get(y), get(ctx.ops.backward(device.put(dy.copy()), record))
+
+    return run

@@ -1,0 +1,137 @@
+"""The cpu device gives the same bits with any number of threads, and keeps results apart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cpcnn.core.context import Context
+from cpcnn.core.random import Philox
+from cpcnn.core.window import Window
+from cpcnn.devices import Device, get_device
+
+
+def normal(*shape: int, stream: str = "x") -> Any:
+    return Philox(0, stream).normal(shape)
+
+
+def statistics(channels: int) -> tuple[Any, Any]:
+    return normal(channels), np.ones(channels, np.float32)
+
+
+SAME = Window((3, 3), padding=((1, 1), (1, 1)))
+CALLS: dict[str, tuple[str, tuple[Any, ...], dict[str, Any]]] = {
+    "conv2d": ("conv2d", (normal(11, 20, 20, 32), normal(3, 3, 32, 24), normal(24), SAME), {}),
+    "conv2d, thin": ("conv2d", (normal(19, 28, 28, 1), normal(3, 3, 1, 32), None, SAME), {}),
+    "conv2d, strided": (
+        "conv2d",
+        (normal(5, 21, 21, 32), normal(3, 3, 32, 24), None, Window((3, 3), (2, 2))),
+        {"activation": "relu"},
+    ),
+    "conv2d, pointwise": (
+        "conv2d",
+        (normal(7, 17, 17, 32), normal(1, 1, 32, 24), normal(24), Window((1, 1))),
+        {},
+    ),
+    "dense": ("dense", (normal(67, 500), normal(500, 30), normal(30)), {"activation": "relu"}),
+    "max_pool": ("max_pool", (normal(13, 32, 32, 16), Window((2, 2), (2, 2))), {}),
+    "average_pool": ("average_pool", (normal(13, 32, 32, 16), Window((2, 2), (2, 2))), {}),
+    "batch_norm": (
+        "batch_norm",
+        (normal(13, 20, 20, 24), normal(24), normal(24), *statistics(24)),
+        {"momentum": 0.9, "epsilon": 1e-3, "activation": "relu"},
+    ),
+    "activation": ("activation", (normal(13, 40, 40, 16), "relu"), {}),
+    "add": ("add", ((normal(13, 40, 40, 16), normal(13, 40, 40, 16)),), {}),
+    "softmax_cross_entropy": (
+        "softmax_cross_entropy",
+        (normal(500, 10), np.arange(500) % 10),
+        {"label_smoothing": 0.1},
+    ),
+    "input_stage": (
+        "input_stage",
+        (
+            (normal(37, 20, 20, 3) * 50).astype(np.uint8),
+            np.array([1.0, 2.0, 3.0]),
+            np.array([4.0, 5.0, 6.0]),
+        ),
+        {"affine": np.eye(2, 3, dtype=np.float32) + normal(37, 2, 3) / 9},
+    ),
+}
+
+
+def copied(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(copied(item) for item in value)
+    return value.copy() if isinstance(value, np.ndarray) else value
+
+
+def results(device: Device, name: str, args: Any, options: Any) -> list[Any]:
+    """Everything that forward and backward give."""
+    args = copied(args)
+    ctx = Context(device, training=True, grad=True)
+    with device.scope():
+        result = getattr(ctx.ops, name)(*args, **options)
+        if not isinstance(result, tuple):
+            return [result]
+        y, record = result
+        gradients = ctx.ops.backward(np.ones_like(y) + y, record)
+    found = [y, *(gradients if isinstance(gradients, tuple) else [gradients])]
+    return [*found, *(a for a in args[3:] if name == "batch_norm")]
+
+
+@pytest.mark.parametrize("case", CALLS.values(), ids=CALLS.keys())
+def test_the_number_of_threads_changes_no_bit(case: Any) -> None:
+    alone = results(get_device("cpu", threads=1), *case)
+    for threads in (2, 3):
+        together = results(get_device("cpu", threads=threads), *case)
+        for one, other in zip(alone, together, strict=True):
+            assert (one is None) == (other is None)
+            assert one is None or one.tobytes() == other.tobytes()
+
+
+def test_optimizer_updates_too() -> None:
+    values = []
+    for threads in (1, 2, 3):
+        arrays = [normal(200_000, stream=str(k)) for k in range(4)]
+        arrays[3] = arrays[3] ** 2
+        ctx = Context(get_device("cpu", threads=threads))
+        ctx.ops.adam_update(
+            *arrays, learning_rate=0.1, beta_1=0.9, beta_2=0.99, epsilon=1e-8,
+            weight_decay=0.1, step=3,
+        )  # fmt: skip
+        ctx.ops.sgd_update(
+            *arrays[:3], learning_rate=0.1, momentum=0.9, nesterov=True, weight_decay=0.1
+        )
+        values.append(b"".join(array.tobytes() for array in arrays))
+    assert values[0] == values[1] == values[2]
+
+
+@pytest.mark.parametrize("case", CALLS.values(), ids=CALLS.keys())
+def test_results_in_hand_are_not_overwritten(case: Any) -> None:
+    """The device uses memory again, but never memory that somebody still looks at."""
+    device = get_device("cpu", threads=2)
+    name, args, options = case
+    first = results(device, name, args, options)
+    # views are enough to hold on to memory
+    views = [None if array is None else array[..., :1] for array in first]
+    copies = [None if view is None else view.copy() for view in views]
+    del first
+    for _ in range(4):
+        changed = tuple(
+            a * 2 if isinstance(a, np.ndarray) and a.dtype == np.float32 else a for a in args
+        )
+        results(device, name, changed, options)
+    for view, copy in zip(views, copies, strict=True):
+        assert view is None or np.array_equal(view, copy)
+
+
+def test_an_error_in_a_thread_arrives() -> None:
+    ctx = Context(get_device("cpu", threads=2))
+    with pytest.raises(ValueError, match="mismatch"):
+        ctx.ops.dense(normal(70, 5), normal(6, 3), None)
+    # and the threads are there for the next call
+    y, _ = ctx.ops.dense(normal(70, 5), normal(5, 3), None)
+    assert y.shape == (70, 3)
