@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import click
+
+from cpcnn.jobs.settings import TrainSettings, option
 
 from ..options import path_type
 from ..streams import Streams
@@ -53,15 +55,11 @@ def command(output: Path, device: str, debug: bool) -> int | None:
     return evaluate(EvaluateSettings(model=settings.output, device=device), streams)
 
 
-def _as_options(settings: Any) -> str:
+def _as_options(settings: TrainSettings) -> str:
     """Return the settings that differ from the defaults, as one would type them."""
-    from cpcnn.jobs.settings import TrainSettings, option
-
-    default = TrainSettings(settings.data)
-    names = ("model", "epochs", "flip", "output")
     parts = []
-    for name in names:
+    for name in ("model", "width", "epochs", "batch_size", "output"):
         value = getattr(settings, name)
-        if value != getattr(default, name):
-            parts.append(f"--no-{name}" if value is False else f"{option(name)} {value}")
+        if value != getattr(TrainSettings(settings.data), name):
+            parts.append(f"{option(name)} {shlex.quote(str(value))}")
     return " ".join(parts)

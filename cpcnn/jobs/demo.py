@@ -14,7 +14,7 @@ from .settings import TrainSettings
 IMAGES, RUN = "images", "run"
 MARKER = "README.txt"
 MARKER_TEXT = "Made by `cpcnn demo`: drawn images, and what was trained on them.\n"
-PER_CLASS, SIZE, EPOCHS = 120, 32, 6
+PER_CLASS, SIZE, EPOCHS = 300, 32, 6
 
 
 def demo_images(folder: Path) -> Path:
@@ -43,8 +43,14 @@ def demo_settings(images: Path) -> TrainSettings:
     folder = images.parent
     taken = [re.fullmatch(RUN + r"-(\d+)", path.name) for path in folder.iterdir()]
     number = max((int(match[1]) for match in taken if match), default=0) + 1
-    output = folder / f"{RUN}-{number}"
-    return TrainSettings(data=images, model="simple", epochs=EPOCHS, output=output)
+    return TrainSettings(
+        data=images,
+        model="resnet9",
+        width=0.125,
+        epochs=EPOCHS,
+        batch_size=16,
+        output=folder / f"{RUN}-{number}",
+    )
 
 
 def _is_ours(marker: Path) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from ..core.errors import CheckpointError, DataError, UsageError
+from ..core.errors import DataError, UsageError
 from ..data.dataset import ImageDataset
 from ..data.folder import UNSPLIT, ImageFolder, Sample, scan_folder
 from ..data.loader import Loader
@@ -17,11 +17,10 @@ from ..data.preprocess import Preprocessing
 from ..devices.registry import get_device
 from ..evaluate.classes import match_classes, unknown_classes_error
 from ..evaluate.evaluator import Evaluation, evaluate_model
-from ..models import Model, load_model
 from ..training.checkpoint import load_checkpoint
 from .events import BadFile, DeviceSelected, Progress
 from .image_choice import SPLITS, ImageChoice, RecordedSplit, choose_images
-from .model_source import ModelSource, find_model
+from .model_source import ModelSource, find_model, load_classifier
 from .run_directory import RunDirectory, cannot_write, refuse_inside_data, write_csv
 from .settings import ON_ERROR, one_of, whole
 
@@ -113,21 +112,20 @@ def evaluate_run(
     source = find_model(settings.model)
     device = get_device(settings.device)
     yield DeviceSelected(device.name, device.description)
-    model = load_model(source.checkpoint, device)
-    preprocessing, classes = _image_settings(model, source.checkpoint)
+    classifier = load_classifier(source.checkpoint, device)
     recorded = _recorded(source)
     data = _find_data(settings, source, recorded)
     nested = settings.allow_nested or _trained_nested(source, recorded, data)
     folder = scan_folder(data, training=False, allow_nested=nested)
     choice = choose_images(folder, recorded, settings.split)
-    _check_classes(choice.samples, classes, settings)
+    _check_classes(choice.samples, classifier.classes, settings)
     output = _output_folder(settings, source, folder, choice, recorded.is_of(data))
-    dataset = _read(settings, choice.samples, preprocessing, progress)
+    dataset = _read(settings, choice.samples, classifier.preprocessing, progress)
     prepared = _prepared(source, folder, choice, dataset)
     yield prepared
     loader = Loader(dataset, settings.batch_size, workers=settings.workers)
     evaluation = evaluate_model(
-        model,
+        classifier.model,
         loader,
         (lambda done, total: progress("Evaluating", done, total)) if progress else None,
         allow_unknown=settings.allow_unknown_classes,
@@ -137,15 +135,6 @@ def evaluate_run(
 
 
 # ---- What is evaluated on what ---------------------------------------------------------------
-
-
-def _image_settings(model: Model, checkpoint: Path) -> tuple[Preprocessing, tuple[str, ...]]:
-    if model.preprocessing is None or model.classes is None:
-        raise CheckpointError(
-            f"{checkpoint} was saved without its classes and image size.",
-            suggestion="Use a checkpoint of `cpcnn train`.",
-        )
-    return Preprocessing.from_config(model.preprocessing), model.classes
 
 
 def _recorded(source: ModelSource) -> RecordedSplit:

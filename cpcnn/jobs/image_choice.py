@@ -65,7 +65,7 @@ def _available(folder: ImageFolder, recorded: RecordedSplit) -> dict[str, tuple[
     """Return the images of every split, also of a validation split that only the run knows."""
     splits = dict(folder.splits)
     held_out = recorded.names("validation")
-    if "validation" in splits or not held_out:
+    if splits.get("validation") or not held_out:
         return splits
     source = splits.get(UNSPLIT, splits.get("train", ()))
     splits["validation"] = tuple(s for s in source if _name(s, folder.root) in held_out)
@@ -90,7 +90,7 @@ def _default_split(folder: ImageFolder, splits: dict[str, tuple[Sample, ...]]) -
 
 
 def _note_gone(folder: ImageFolder, recorded: RecordedSplit, split: str, names: set[str]) -> str:
-    if not recorded.is_of(folder.root) or split in folder.splits:
+    if not recorded.is_of(folder.root) or folder.splits.get(split):
         return ""
     gone = len(recorded.names(split) - names)
     return f"{gone:,} of the run's {split} images are not there any more." if gone else ""

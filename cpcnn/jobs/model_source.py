@@ -1,4 +1,4 @@
-"""Which checkpoint a user means: a file, the folder of a run, or nothing at all."""
+"""Which checkpoint a user means, and the classifier in it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.errors import CheckpointError
+from ..data.preprocess import Preprocessing
+from ..devices import Device
+from ..models import Model, load_model
 from .run_directory import BEST, LAST, SETTINGS, RunDirectory, is_run, last_run
 
 ZIP_MAGIC = b"PK"
@@ -47,6 +50,33 @@ def is_model(path: Path) -> bool:
             return file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
     except OSError:
         return False
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A model with all that it takes to classify image files."""
+
+    model: Model
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+
+
+def load_classifier(checkpoint: Path, device: Device) -> Classifier:
+    """Load a checkpoint that can classify image files; CheckpointError for any other."""
+    model = load_model(checkpoint, device)
+    if model.preprocessing is None or model.classes is None:
+        raise CheckpointError(
+            f"{checkpoint} was saved without its classes and image size.",
+            suggestion="Use a checkpoint of `cpcnn train`.",
+        )
+    preprocessing = Preprocessing.from_config(model.preprocessing)
+    shape = (preprocessing.height, preprocessing.width, preprocessing.channels)
+    if shape != model.input_shape or (len(model.classes),) != model.output_shape:
+        raise CheckpointError(
+            f"{checkpoint} is damaged: its network turns {model.input_shape} into "
+            f"{model.output_shape}, its images are {shape} and its classes {len(model.classes)}."
+        )
+    return Classifier(model, model.classes, preprocessing)
 
 
 def _of_run(run: RunDirectory) -> ModelSource:

@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.errors import CheckpointError, UsageError
+from ..core.errors import UsageError
 from ..data.dataset import ArrayDataset
 from ..data.decode import BadImage
 from ..data.loader import Loader
 from ..data.preprocess import Preprocessing
 from ..data.walk import Walker
 from ..devices.registry import get_device
-from ..models import Model, load_model
-from .model_source import find_model
+from ..models import Model
+from .model_source import Classifier, find_model, load_classifier
 from .settings import whole
 
 
@@ -65,18 +65,12 @@ def predict_images(settings: PredictSettings) -> Iterator[Prediction]:
     Raises CpcnnError if there is no usable model or device.
     """
     checkpoint = find_model(settings.model).checkpoint
-    model = load_model(checkpoint, get_device(settings.device))
-    if model.preprocessing is None or model.classes is None:
-        raise CheckpointError(
-            f"{checkpoint} was saved without its classes and image size.",
-            suggestion="Use a checkpoint of `cpcnn train`.",
-        )
-    preprocessing = Preprocessing.from_config(model.preprocessing)
+    classifier = load_classifier(checkpoint, get_device(settings.device))
     paths = _expand(settings.images)
     with ThreadPoolExecutor(max(1, settings.workers)) as pool:
         while chunk := list(islice(paths, settings.batch_size)):
-            loaded = list(pool.map(lambda path: _load(path, preprocessing), chunk))
-            yield from _classify(model, model.classes, chunk, loaded, settings)
+            loaded = list(pool.map(lambda path: _load(path, classifier.preprocessing), chunk))
+            yield from _classify(classifier, chunk, loaded, settings)
 
 
 def _expand(inputs: Iterable[str]) -> Iterator[Path]:
@@ -105,19 +99,18 @@ def _load(path: Path, preprocessing: Preprocessing) -> NDArray[np.uint8] | str:
 
 
 def _classify(
-    model: Model,
-    classes: Sequence[str],
+    classifier: Classifier,
     paths: Sequence[Path],
     loaded: Sequence[NDArray[np.uint8] | str],
     settings: PredictSettings,
 ) -> Iterator[Prediction]:
     images = [image for image in loaded if not isinstance(image, str)]
-    rows = iter(_probabilities(model, images, settings.batch_size) if images else ())
+    rows = iter(_probabilities(classifier.model, images, settings.batch_size) if images else ())
     for path, image in zip(paths, loaded, strict=True):
         if isinstance(image, str):
             yield Prediction(path, error=image)
         else:
-            yield Prediction(path, _ranked(next(rows), classes, settings.top))
+            yield Prediction(path, _ranked(next(rows), classifier.classes, settings.top))
 
 
 def _probabilities(model: Model, images: list[NDArray[np.uint8]], batch_size: int) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -68,11 +68,11 @@ def _train(
     )
     images = {split: len(samples) for split, samples in folder.splits.items()}
     yield DataFound(folder.root, folder.classes, images, folder.ignored)
-    images_ready = _read_images(settings, folder, progress)
-    settings = images_ready.complete(settings)
-    trainer = _build_trainer(settings, images_ready, device, run.path)
-    _describe_run(run, settings, folder, images_ready)
-    yield _prepared(run, settings, images_ready, trainer)
+    ready = _read_images(settings, folder, progress)
+    settings = ready.complete(settings)
+    trainer = _build_trainer(settings, ready, device, run.path)
+    _describe_run(run, settings, folder, ready)
+    yield _prepared(run, settings, ready, trainer)
     yield from _run_trainer(trainer, run)
 
 
@@ -123,26 +123,31 @@ def _read_images(
     train = ImageDataset(train_samples, folder.classes, preprocessing)
     validation = ImageDataset(validation_samples, folder.classes, preprocessing)
     total = len(train_samples) + len(validation_samples)
-    done = 0
-    for dataset in (train, validation):
-        before = done
-
-        def report(count: int, _: int, before: int = before) -> None:
-            if progress is not None:
-                progress(READING, before + count, total)
-
-        if dataset.samples:
-            done += len(dataset.samples)
-            dataset.prepare(
-                workers=settings.workers,
-                on_error="fail" if settings.on_error == "fail" else "skip",
-                progress=report,
-            )
+    _decode(train, settings, _part(progress, 0, total))
+    _decode(validation, settings, _part(progress, len(train_samples), total))
     if not settings.allow_empty_classes:
         train.check_classes()
     mean, std = train.measure()
     preprocessing = replace(preprocessing, mean=mean, std=std)
     return ReadImages(train, validation if len(validation) else None, preprocessing, drawn)
+
+
+def _decode(
+    dataset: ImageDataset, settings: TrainSettings, progress: Callable[[int, int], None] | None
+) -> None:
+    if dataset.samples:
+        dataset.prepare(
+            workers=settings.workers,
+            on_error="fail" if settings.on_error == "fail" else "skip",
+            progress=progress,
+        )
+
+
+def _part(progress: Progress | None, before: int, total: int) -> Callable[[int, int], None] | None:
+    """Return the progress of one part of the images as that of all of them."""
+    if progress is None:
+        return None
+    return lambda done, _: progress(READING, before + done, total)
 
 
 def _choose_splits(

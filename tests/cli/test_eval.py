@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from sklearn.metrics import classification_report
 
+from cpcnn.training.checkpoint import load_checkpoint, save_checkpoint
+
 from .conftest import QUICK, call, document_of, error_of, write_classes, write_images
 
 
@@ -157,6 +159,23 @@ def test_damaged_and_foreign_checkpoints(run: Path, images: Path, kind: str) -> 
     for arguments in ((path,), (path, images)):
         assert "other.cpcnn" in error_of(call("eval", *arguments), 5)
     assert "other.cpcnn" in error_of(call("predict", path, images / "test"), 5)
+
+
+@pytest.mark.parametrize("lie", ["classes", "size", "nothing", "nonsense"])
+def test_checkpoints_that_do_not_fit_together(run: Path, images: Path, lie: str) -> None:
+    checkpoint = load_checkpoint(run / "best.cpcnn")
+    assert checkpoint.preprocessing is not None
+    if lie == "classes":
+        checkpoint.classes = ("bus",)
+    elif lie == "size":
+        checkpoint.preprocessing["height"] = 32
+    elif lie == "nothing":
+        checkpoint.preprocessing = None
+    else:
+        checkpoint.preprocessing = {"height": "high"}
+    save_checkpoint(run / "best.cpcnn", checkpoint)
+    error_of(call("eval", run), 5)
+    error_of(call("predict", run, images / "test"), 5)
 
 
 def test_models_that_are_not_there(run: Path, images: Path) -> None:

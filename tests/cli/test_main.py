@@ -125,7 +125,7 @@ def small_demo(monkeypatch: pytest.MonkeyPatch, work: Path) -> Path:
 def test_the_demo_trains_and_reports_and_can_be_repeated(small_demo: Path) -> None:
     result = call("demo")
     assert result.exit_code == 0, result.output
-    assert "$ cpcnn train cpcnn-demo/images --model simple" in result.stderr
+    assert "$ cpcnn train cpcnn-demo/images --width 0.125 --epochs 1" in result.stderr
     assert "macro avg" in result.stdout
     drawn = Path("cpcnn-demo/images/train").stat().st_mtime_ns
     assert call("demo").exit_code == 0

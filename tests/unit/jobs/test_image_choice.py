@@ -46,7 +46,8 @@ def test_then_validation_images() -> None:
 
 def test_then_those_that_the_run_held_out() -> None:
     run = recorded(train="a", validation="b c")
-    for images in (folder(all="a b c new"), folder(train="a b c new")):
+    hollow = folder(train="a b c new", validation="")
+    for images in (folder(all="a b c new"), folder(train="a b c new"), hollow):
         choice = choose_images(images, run)
         assert (choice.split, names(choice.samples)) == ("validation", ["b", "c"])
         assert choice.notes == ()

@@ -146,7 +146,7 @@ def test_a_graph_orders_layers_by_what_they_read() -> None:
 
 def test_a_deep_graph_needs_no_deep_stack() -> None:
     image = node = Input((2,))
-    for _ in range(3000):
+    for _ in range(1200):
         node = Activation("tanh")(node)
     graph = Graph.between(image, node)
     y, _ = graph.forward(np.ones((1, 2)), Context(NUMPY))

@@ -1,0 +1,205 @@
+"""Optimizers over whole models: trajectories, weight decay, options and state."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cpcnn.core.context import Context
+from cpcnn.core.errors import CheckpointError, UsageError
+from cpcnn.core.param import ParamStore
+from cpcnn.core.random import Philox
+from cpcnn.devices import get_device
+from cpcnn.layers import BatchNormalization, Dense, Stack
+from cpcnn.optimizers import SGD, Adam, AdamW, Optimizer, get_optimizer
+
+STEPS = 20
+DECAYED = {"dense.kernel", "dense_1.kernel"}
+
+
+def network_store(device: str = "numpy", dtype: str = "float64") -> ParamStore:
+    network = Stack([Dense(5), BatchNormalization(), Dense(3)])
+    network.build((4,))
+    store = ParamStore(network.parameters(), get_device(device), dtype)
+    store.initialize(0)
+    return store
+
+
+def gradient(path: str, shape: Any, step: int) -> Any:
+    return Philox(1, path, step).normal(shape).astype(np.float64)
+
+
+def take_steps(store: ParamStore, optimizer: Optimizer, first: int, last: int) -> None:
+    ctx = Context(store.device)
+    for step in range(first, last):
+        for path, param in store.params.items():
+            if param.grad is not None:
+                param.grad[...] = gradient(path, param.shape, step)
+        optimizer.update(ctx, store, 0.1 / (step + 1))
+
+
+def sgd(value: Any, path: str, momentum: float, nesterov: bool, decay: float) -> Any:
+    """In the textbook's form: the buffer sums gradients, and the rate applies at the end."""
+    buffer = np.zeros_like(value)
+    for step in range(STEPS):
+        rate = 0.1 / (step + 1)
+        g = gradient(path, value.shape, step) + decay * value
+        if not nesterov and momentum:
+            buffer = momentum * buffer - rate * g
+            value = value + buffer
+        elif nesterov:
+            buffer = momentum * buffer - rate * g
+            value = value + momentum * buffer - rate * g
+        else:
+            value = value - rate * g
+    return value
+
+
+def adam(value: Any, path: str, beta_1: float, beta_2: float, epsilon: float, decay: float) -> Any:
+    means, squares = np.zeros_like(value), np.zeros_like(value)
+    for step in range(STEPS):
+        rate = 0.1 / (step + 1)
+        g = gradient(path, value.shape, step)
+        means = means + (1 - beta_1) * (g - means)
+        squares = squares + (1 - beta_2) * (g**2 - squares)
+        corrected = means / (1 - beta_1 ** (step + 1))
+        deviation = np.sqrt(squares / (1 - beta_2 ** (step + 1)))
+        value = value - rate * decay * value - rate * corrected / (deviation + epsilon)
+    return value
+
+
+@pytest.mark.parametrize("device", ["numpy", "cpu"])
+@pytest.mark.parametrize(
+    ("optimizer", "expected"),
+    [
+        (SGD(), lambda v, p, d: sgd(v, p, 0.0, False, 0.0)),
+        (SGD(momentum=0.9), lambda v, p, d: sgd(v, p, 0.9, False, 0.0)),
+        (
+            SGD(momentum=0.8, nesterov=True, weight_decay=0.1),
+            lambda v, p, d: sgd(v, p, 0.8, True, 0.1 * d),
+        ),
+        (SGD(weight_decay=0.5), lambda v, p, d: sgd(v, p, 0.0, False, 0.5 * d)),
+        (Adam(), lambda v, p, d: adam(v, p, 0.9, 0.999, 1e-8, 0.0)),
+        (AdamW(), lambda v, p, d: adam(v, p, 0.9, 0.999, 1e-8, 0.01 * d)),
+        (
+            AdamW(weight_decay=0.3, beta_1=0.7, beta_2=0.95, epsilon=1e-3),
+            lambda v, p, d: adam(v, p, 0.7, 0.95, 1e-3, 0.3 * d),
+        ),
+        (Adam(weight_decay=0.2), lambda v, p, d: adam(v, p, 0.9, 0.999, 1e-8, 0.2 * d)),
+    ],
+)
+def test_trajectories(device: str, optimizer: Optimizer, expected: Any) -> None:
+    store = network_store(device)
+    start = store.get_weights()
+    optimizer.prepare(store)
+    take_steps(store, optimizer, 0, STEPS)
+    assert optimizer.step == STEPS
+    for path, value in store.get_weights().items():
+        if store.params[path].trainable:
+            wanted = expected(start[path], path, path in DECAYED)  # decay is for kernels alone
+            np.testing.assert_allclose(value, wanted, rtol=1e-10, atol=1e-12)
+        else:
+            assert np.array_equal(value, start[path])
+
+
+@pytest.mark.parametrize("optimizer", [SGD(momentum=0.9), AdamW()])
+def test_what_lies_between_parameters_stays_zero(optimizer: Optimizer) -> None:
+    """The buffers have gaps for alignment; nothing may grow in them."""
+    store = network_store()
+    used = np.zeros(store.size, bool)
+    for path, param in store.params.items():
+        used[store.offsets[path] : store.offsets[path] + param.size] = True
+    assert not used.all()
+    optimizer.prepare(store)
+    take_steps(store, optimizer, 0, 5)
+    assert not store.values[~used].any()
+
+
+@pytest.mark.parametrize("make", [lambda: SGD(momentum=0.9, nesterov=True), lambda: AdamW()])
+def test_training_continues_from_a_state(make: Any) -> None:
+    whole, parts = network_store(), network_store()
+    optimizer = make()
+    optimizer.prepare(whole)
+    take_steps(whole, optimizer, 0, 8)
+
+    first = make()
+    first.prepare(parts)
+    take_steps(parts, first, 0, 5)
+    state = first.get_state(parts)
+    trainable = {path for path, param in parts.params.items() if param.trainable}
+    assert set(state) == {f"{slot}/{path}" for slot in first.slots for path in trainable}
+    moved = network_store("cpu")
+    moved.set_weights(parts.get_weights())
+    second = make()
+    second.prepare(moved)
+    second.set_state(moved, state, first.step)
+    take_steps(moved, second, 5, 8)
+    for path, value in moved.get_weights().items():
+        np.testing.assert_allclose(value, whole.get_weights()[path], rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"velocity/dense.kernel": None},
+        {"velocity/dense.kernel": np.zeros((4, 6))},
+        {"velocity/dense.kernel": np.zeros(1)},
+        {"velocity/dense.kernel": np.zeros((5, 4))},
+    ],
+)
+def test_a_state_that_does_not_fit(change: dict[str, Any]) -> None:
+    store = network_store()
+    optimizer = SGD(momentum=0.9)
+    optimizer.prepare(store)
+    state: dict[str, Any] = {**optimizer.get_state(store), **change}
+    with pytest.raises(CheckpointError, match=r"'velocity'.*dense\.kernel"):
+        optimizer.set_state(store, {k: v for k, v in state.items() if v is not None}, 3)
+    assert optimizer.step == 0
+
+
+def test_preparing_starts_over() -> None:
+    store = network_store()
+    optimizer = Adam()
+    optimizer.prepare(store)
+    take_steps(store, optimizer, 0, 3)
+    optimizer.prepare(store)
+    assert optimizer.step == 0
+    assert not any(buffer.any() for buffer in optimizer.buffers.values())
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "words"),
+    [
+        (SGD, {"learning_rate": 0}, ["SGD", "learning_rate", "0"]),
+        (SGD, {"learning_rate": float("nan")}, ["learning_rate", "nan"]),
+        (SGD, {"learning_rate": float("inf")}, ["learning_rate", "inf"]),
+        (SGD, {"momentum": 1.0}, ["momentum", "1.0"]),
+        (SGD, {"momentum": -0.1}, ["momentum"]),
+        (SGD, {"weight_decay": -1}, ["weight_decay"]),
+        (Adam, {"beta_1": 1}, ["Adam", "beta_1"]),
+        (Adam, {"beta_2": float("nan")}, ["beta_2"]),
+        (AdamW, {"epsilon": 0}, ["AdamW", "epsilon"]),
+        (AdamW, {"weight_decay": float("inf")}, ["weight_decay"]),
+    ],
+)
+def test_options_that_cannot_be_meant(kind: Any, options: Any, words: list[str]) -> None:
+    with pytest.raises(UsageError) as caught:
+        kind(**options)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_optimizers_by_name() -> None:
+    assert isinstance(get_optimizer("SGD", momentum=0.5), SGD)
+    assert type(get_optimizer("adam")) is Adam
+    assert type(get_optimizer("adamw", weight_decay=0.1)) is AdamW
+    mine = SGD(0.3)
+    assert get_optimizer(mine) is mine
+
+
+@pytest.mark.parametrize("name", ["adamax", "", None, 5])
+def test_unknown_optimizers(name: Any) -> None:
+    with pytest.raises(UsageError, match="Known optimizers: sgd, adam, adamw"):
+        get_optimizer(name)
