@@ -33,6 +33,15 @@ def glorot_uniform(shape: Shape, rng: Philox) -> NDArray[Any]:
     return _uniform(shape, rng, math.sqrt(6.0 / sum(fans(shape))))
 
 
+def fan_in_uniform(shape: Shape, rng: Philox) -> NDArray[Any]:
+    """Uniform in ±1 / sqrt(fan_in), the default of PyTorch's layers.
+
+    Its small weights leave an adaptive optimizer large relative steps, which generalises better
+    under batch normalisation than He's variance, six times as large.
+    """
+    return _uniform(shape, rng, 1.0 / math.sqrt(fans(shape)[0]))
+
+
 def he_uniform(shape: Shape, rng: Philox) -> NDArray[Any]:
     """Uniform in ±sqrt(6 / fan_in) (He et al., 2015, arXiv:1502.01852)."""
     return _uniform(shape, rng, math.sqrt(6.0 / fans(shape)[0]))
@@ -53,6 +62,7 @@ INITIALIZERS: dict[str, Initializer] = {
     "zeros": zeros,
     "ones": ones,
     "glorot_uniform": glorot_uniform,
+    "fan_in_uniform": fan_in_uniform,
     "he_uniform": he_uniform,
     "he_normal": he_normal,
 }

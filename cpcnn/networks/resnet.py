@@ -31,7 +31,7 @@ def conv_bn(
                 # symmetric, also with a stride: every output is centred on an input pixel
                 padding=kernel // 2,
                 use_bias=False,
-                kernel_initializer="he_normal",
+                kernel_initializer="fan_in_uniform",
                 name="conv",
             ),
             # few steps must do for the running statistics of a small data set
@@ -56,7 +56,7 @@ def resnet9(input_shape: Shape, classes: int, *, width: float = 1.0) -> Stack:
             _named(_pooled(c4), "stage3"),
             _named(Residual(Stack([conv_bn(c4), conv_bn(c4)])), "residual2"),
             GlobalMaxPooling2D(name="pool"),
-            Dense(classes, activation="softmax", name="head"),
+            Dense(classes, activation="softmax", kernel_initializer="zeros", name="head"),
         ]
     )
 
@@ -81,7 +81,7 @@ def resnet18(input_shape: Shape, classes: int, *, width: float = 1.0) -> Stack:
         ]
         layers.append(_named(Stack(blocks), f"stage{number}"))
         previous = filters
-    head = Dense(classes, activation="softmax", name="head")
+    head = Dense(classes, activation="softmax", kernel_initializer="zeros", name="head")
     return Stack([*layers, GlobalAveragePooling2D(name="pool"), head])
 
 

@@ -21,13 +21,13 @@ def simple(input_shape: Shape, classes: int, *, width: float = 1.0) -> Stack:
                 3,
                 padding="same",
                 activation="relu",
-                kernel_initializer="he_normal",
+                kernel_initializer="fan_in_uniform",
             ),
             MaxPooling2D(2),
         ]
     layers += [
         Flatten(),
-        Dense(scaled(128, width), activation="relu", kernel_initializer="he_normal"),
-        Dense(classes, activation="softmax"),
+        Dense(scaled(128, width), activation="relu", kernel_initializer="fan_in_uniform"),
+        Dense(classes, activation="softmax", kernel_initializer="zeros"),
     ]
     return Stack(layers)

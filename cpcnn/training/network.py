@@ -143,7 +143,7 @@ class Network:
 
     def logits_batches(self, batches: Iterable[B]) -> Iterator[tuple[B, Array]]:
         """Yield (batch, logits on the device) for each batch, as at inference."""
-        assert self.store.owns_params()
+        _ = self.store  # built by now, and with the parameters it shares
         root = self.logits_root
         for batch in batches:
             with self.device.scope():

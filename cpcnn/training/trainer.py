@@ -256,10 +256,11 @@ def to_checkpoint(
     model: Network, training: dict[str, Any] | None = None, optimizer_state: Any = None
 ) -> Checkpoint:
     """Collect what a checkpoint stores of a network."""
-    assert model.input_shape is not None
+    weights = model.store.get_weights()
+    assert model.input_shape is not None  # or there would be no weights
     return Checkpoint(
         model_config={"root": to_config(model.root), "input_shape": list(model.input_shape)},
-        weights=model.store.get_weights(),
+        weights=weights,
         classes=model.classes,
         preprocessing=model.preprocessing,
         training=training or {},

@@ -96,6 +96,15 @@ def test_conv2d_keeps_the_contract_of_ops(device: Device, case: Any, activation:
     )
 
 
+@pytest.mark.long
+@given(geometries(), st.sampled_from(ACTIVATIONS))
+def test_many_convolutions(device: Device, case: Any, activation: Any) -> None:
+    x, w, b, window, groups = case
+    check_op(
+        device, "conv2d", x, w, b, window, groups=groups, activation=activation, gradient=False
+    )
+
+
 # Large enough that fast implementations cut them into blocks: (input, filters, window).
 LARGE = {
     "rows of wide images": ((2, 14, 14, 512), 8, Window((3, 3), padding=((1, 1), (1, 1)))),

@@ -91,6 +91,13 @@ def test_pooling_keeps_the_contract_of_ops(
     check_op(device, name, x, window, gradient=not (ties and name == "max_pool"))
 
 
+@pytest.mark.long
+@given(geometries(), st.sampled_from(["max_pool", "average_pool"]), st.booleans())
+def test_many_poolings(device: Device, case: Any, name: str, ties: bool) -> None:
+    shape, window = case
+    check_op(device, name, (few if ties else distinct)(*shape), window, gradient=False)
+
+
 @pytest.mark.parametrize("window", [Window((2, 2), (2, 2)), Window((3, 3), (2, 2))])
 def test_large_pooling(fast_device: Device, window: Window) -> None:
     check_op(fast_device, "max_pool", few(19, 32, 32, 17), window, gradient=False)

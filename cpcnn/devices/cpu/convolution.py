@@ -152,11 +152,11 @@ class Gather:
         if top == bottom == left == right == 0:
             return self.x[images, first:last]
         padded = self._padded[: images.stop - images.start, : last - first]
-        above, below = max(0, -first), max(0, last - height)
-        padded[:, :above] = 0
-        padded[:, last - first - below :] = 0
-        inside = padded[:, above : last - first - below, left : left + width]
-        inside[...] = self.x[images, max(first, 0) : min(last, height)]
+        # rows of the image among these: none where a block lies in the padding alone
+        begin, end = (min(max(edge - first, 0), last - first) for edge in (0, height))
+        padded[:, :begin] = 0
+        padded[:, end:] = 0
+        padded[:, begin:end, left : left + width] = self.x[images, first + begin : first + end]
         return padded
 
 
