@@ -11,6 +11,7 @@ from cases import Case
 from numpy.typing import NDArray
 from torch_twins import make_twin, pairs
 
+from cpcnn.core.random import Philox
 from cpcnn.data import Batch, Preprocessing
 from cpcnn.devices import Device
 from cpcnn.losses import SparseCategoricalCrossentropy
@@ -93,6 +94,11 @@ class Ours:
         self.network = Network(root)
         self.network.preprocessing = preprocessing.to_config()
         self.network.build(case.shape, seed=0, device=device)
+        weights = self.network.store.get_weights()
+        # a head that starts at zero would make any two networks agree
+        *_, head = (path for path in weights if path.endswith(".kernel"))
+        noise = Philox(0, "head").normal(weights[head].shape) * 0.1
+        self.network.store.set_weights(weights | {head: noise})
         self.loader = SameBatch(batch)
         trainer = Trainer(
             model=self.network,
