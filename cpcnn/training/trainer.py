@@ -13,7 +13,7 @@ import numpy as np
 
 from ..core.errors import DataError, DivergedError
 from ..core.random import Philox
-from ..layers import to_config
+from ..layers import Layer, to_config
 from ..losses import CategoricalCrossentropy
 from ..optimizers import Optimizer
 from ..schedules import Schedule
@@ -62,6 +62,7 @@ class Trainer:
 
     history: list[EpochEnded] = field(default_factory=list, init=False)
     best: EpochEnded | None = field(default=None, init=False)
+    _root: Layer = field(init=False, repr=False)
     _stop: bool = field(default=False, init=False)
 
     def request_stop(self) -> None:
@@ -74,6 +75,7 @@ class Trainer:
             raise DataError("there are no training images.")
         started = time.perf_counter()
         store = self.model.store
+        self._root = self.model.logits_root
         self.optimizer.prepare(store)
         yield TrainingStarted(
             self.model.device.name, store.num_trainable, len(self.train), self.epochs
@@ -136,7 +138,7 @@ class Trainer:
         with model.device.scope():
             rng = Philox(self.seed, "dropout", self.optimizer.step)
             ctx = model.context(training=True, grad=True, rng=rng)
-            root = model.logits_root
+            root = self._root
             model.store.zero_grad()
             labels = model.device.put(np.ascontiguousarray(batch.labels))
             logits, saved = root.forward(model.to_input(ctx, batch), ctx)
