@@ -47,6 +47,16 @@ def path_type() -> click.Path:
     return click.Path(path_type=Path)
 
 
+def learning_rate(value: str) -> float | str:
+    """Return a number or `auto`."""
+    if value == "auto":
+        return value
+    try:
+        return float(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is neither a number nor 'auto'.") from None
+
+
 def batch_size(value: str) -> int | str:
     """Return a whole number or `auto`."""
     if value == "auto":

@@ -9,7 +9,7 @@ import click
 
 from cpcnn.jobs.settings import CHANNELS, ON_ERROR, OPTIMIZERS, RESIZES, SCHEDULES, TrainSettings
 
-from ..options import batch_size, output_options, path_type, settings_option
+from ..options import batch_size, learning_rate, output_options, path_type, settings_option
 from ..streams import Streams
 
 option = settings_option(TrainSettings)
@@ -21,7 +21,7 @@ option = settings_option(TrainSettings)
 @option("--width", type=float, metavar="X", help="Scales the number of channels.")
 @option("--epochs", type=int, metavar="N", help="Passes over the training images.")
 @option("-b", "--batch-size", type=batch_size, metavar="N|auto", help="Images per step.")
-@option("--lr", type=float, metavar="X", help="Highest learning rate.")
+@option("--lr", type=learning_rate, metavar="X|auto", help="Highest learning rate.")
 @option("--optimizer", "--opt", type=click.Choice(OPTIMIZERS), help="Update rule.")
 @option("--schedule", type=click.Choice(SCHEDULES), help="Course of the learning rate.")
 @option("--weight-decay", "--wd", type=float, metavar="X", help="Decay of the weights.")

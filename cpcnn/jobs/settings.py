@@ -23,6 +23,9 @@ BATCH_SIZE = 32
 LARGE_BATCH_SIZE = 64  # from this many training images on, larger batches cost no accuracy
 LARGE_DATA = 10_000
 
+LEARNING_RATE = 2e-3
+LARGE_BATCH_LEARNING_RATE = 4e-3  # large batches take fewer steps, so longer ones
+
 SMALLEST_SIDE, LARGEST_SIDE = 8, 4096
 
 
@@ -39,15 +42,15 @@ class TrainSettings:
     epochs: int = 20
     batch_size: int | Literal["auto"] = "auto"
     optimizer: str = "adamw"
-    lr: float = 2e-3
+    lr: float | Literal["auto"] = "auto"
     schedule: str = "one-cycle"
-    weight_decay: float = 0.05
+    weight_decay: float = 0.01
     label_smoothing: float = 0.1
     img_size: int | None = None
     channels: str = "auto"
     resize: str = "crop"
     flip: bool = True
-    shift: float = 0.125
+    shift: float = 0.0625  # two pixels of 32
     rotation: float = 0.0
     shear_range: float = 0.0
     zoom_range: float = 0.0
@@ -106,7 +109,8 @@ class TrainSettings:
         whole("workers", self.workers, 0, 256)
         if self.threads is not None:
             whole("threads", self.threads, 1, 1024)
-        number("lr", self.lr, above=0)
+        if self.lr != "auto":
+            number("lr", self.lr, above=0, note=", or auto")
         number("width", self.width, above=0, most=16)
         number("weight_decay", self.weight_decay, least=0)
         number("label_smoothing", self.label_smoothing, least=0, below=1)
@@ -121,6 +125,12 @@ class TrainSettings:
         if self.batch_size == "auto":
             return LARGE_BATCH_SIZE if images >= LARGE_DATA else BATCH_SIZE
         return self.batch_size
+
+    def lr_for(self, batch_size: int) -> float:
+        """Return the highest learning rate for batches of so many images."""
+        if self.lr == "auto":
+            return LARGE_BATCH_LEARNING_RATE if batch_size >= LARGE_BATCH_SIZE else LEARNING_RATE
+        return self.lr
 
     def to_config(self) -> dict[str, Any]:
         """Return the settings as plain values; where the run goes is not part of what it does."""
@@ -180,6 +190,7 @@ def number(
     above: float | None = None,
     most: float | None = None,
     below: float | None = None,
+    note: str = "",
 ) -> None:
     """Raise UsageError unless the value of the option is a finite number within the bounds."""
     if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
@@ -189,4 +200,4 @@ def number(
             return
     bounds = [(least, "at least"), (above, "above"), (most, "at most"), (below, "below")]
     allowed = " and ".join(f"{word} {bound:g}" for bound, word in bounds if bound is not None)
-    raise UsageError(f"{option(name)} is {value!r}; it must be a number {allowed}.")
+    raise UsageError(f"{option(name)} is {value!r}; it must be a number {allowed}{note}.")

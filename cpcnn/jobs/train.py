@@ -102,9 +102,11 @@ class ReadImages:
     def complete(self, settings: TrainSettings) -> TrainSettings:
         """Return the settings with every automatic choice filled in."""
         height, width = self.preprocessing.height, self.preprocessing.width
+        batch_size = settings.batch_size_for(len(self.train))
         return replace(
             settings,
-            batch_size=settings.batch_size_for(len(self.train)),
+            batch_size=batch_size,
+            lr=settings.lr_for(batch_size),
             channels=str(self.preprocessing.channels),
             img_size=height if height == width else None,
         )
@@ -187,12 +189,13 @@ def _build_trainer(
     if images.validation is not None:
         validation = Loader(images.validation, train.batch_size, workers=settings.workers)
     steps = settings.epochs * len(train)
+    rate = settings.lr_for(train.batch_size)
     return Trainer(
         model=_build_network(settings, images, device),
         train=train,
         validation=validation,
-        optimizer=_optimizer(settings),
-        schedule=get_schedule(settings.schedule, settings.lr, steps),
+        optimizer=_optimizer(settings, rate),
+        schedule=get_schedule(settings.schedule, rate, steps),
         loss=SparseCategoricalCrossentropy(label_smoothing=settings.label_smoothing),
         epochs=settings.epochs,
         seed=settings.seed,
@@ -211,11 +214,11 @@ def _augmentation(settings: TrainSettings) -> Augmentation:
     )
 
 
-def _optimizer(settings: TrainSettings) -> Optimizer:
+def _optimizer(settings: TrainSettings, rate: float) -> Optimizer:
     momentum = {"momentum": SGD_MOMENTUM} if settings.optimizer == "sgd" else {}
     return get_optimizer(
         settings.optimizer,
-        learning_rate=settings.lr,
+        learning_rate=rate,
         weight_decay=settings.weight_decay,
         **momentum,
     )

@@ -154,7 +154,7 @@ def test_aliases_of_options(images: Path, work: Path) -> None:
         ("--epochs", "x", "'x' is not a valid integer"),
         ("--batch-size", "0", "--batch-size is 0"),
         ("--batch-size", "many", "'many' is neither a whole number nor 'auto'"),
-        ("--lr", "0", "--lr is 0.0; it must be a number above 0."),
+        ("--lr", "0", "--lr is 0.0; it must be a number above 0, or auto."),
         ("--lr", "nan", "--lr is nan"),
         ("--lr", "-1", "--lr is -1.0"),
         ("--img-size", "4", "--img-size is 4; it must be a whole number from 8 to 4096."),

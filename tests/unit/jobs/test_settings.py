@@ -14,11 +14,13 @@ from cpcnn.jobs.settings import did_you_mean
 
 def test_the_default_recipe() -> None:
     recipe = TrainSettings(Path("data"))
-    assert (recipe.optimizer, recipe.lr, recipe.weight_decay) == ("adamw", 2e-3, 0.05)
+    assert (recipe.optimizer, recipe.lr, recipe.weight_decay) == ("adamw", "auto", 0.01)
     assert (recipe.schedule, recipe.label_smoothing, recipe.epochs) == ("one-cycle", 0.1, 20)
-    assert (recipe.flip, recipe.shift, recipe.val_fraction) == (True, 1 / 8, 0.2)
+    assert (recipe.flip, recipe.shift, recipe.val_fraction) == (True, 1 / 16, 0.2)
     assert recipe.batch_size_for(9_999) == 32
     assert recipe.batch_size_for(10_000) == 64
+    assert (recipe.lr_for(32), recipe.lr_for(64)) == (2e-3, 4e-3)
+    assert TrainSettings(Path("data"), lr=0.5).lr_for(64) == 0.5
     assert TrainSettings(Path("data"), batch_size=7).batch_size_for(10_000) == 7
 
 
