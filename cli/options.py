@@ -13,6 +13,7 @@ import click
 from .streams import Streams
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+N = TypeVar("N", int, float)
 
 
 def settings_option(settings: type) -> Callable[..., Callable[[Command], Command]]:
@@ -49,22 +50,21 @@ def path_type() -> click.Path:
 
 def learning_rate(value: str) -> float | str:
     """Return a number or `auto`."""
-    if value == "auto":
-        return value
-    try:
-        return float(value)
-    except ValueError:
-        raise click.BadParameter(f"{value!r} is neither a number nor 'auto'.") from None
+    return _or_auto(float, value, "a number")
 
 
 def batch_size(value: str) -> int | str:
     """Return a whole number or `auto`."""
+    return _or_auto(int, value, "a whole number")
+
+
+def _or_auto(kind: Callable[[str], N], value: str, meaning: str) -> N | str:
     if value == "auto":
         return value
     try:
-        return int(value)
+        return kind(value)
     except ValueError:
-        raise click.BadParameter(f"{value!r} is neither a whole number nor 'auto'.") from None
+        raise click.BadParameter(f"{value!r} is neither {meaning} nor 'auto'.") from None
 
 
 def _python_name(names: tuple[str, ...]) -> str:
