@@ -20,8 +20,8 @@ ON_ERROR = ("skip", "fail")
 SGD_MOMENTUM = 0.9
 
 BATCH_SIZE = 32
-LARGE_BATCH_SIZE = 64  # from this many training images on, larger batches cost no accuracy
-LARGE_DATA = 10_000
+LARGE_BATCH_SIZE = 64
+LARGE_DATA = 10_000  # from this many training images on, larger batches cost no accuracy
 
 LEARNING_RATE = 2e-3
 LARGE_BATCH_LEARNING_RATE = 4e-3  # large batches take fewer steps, so longer ones
