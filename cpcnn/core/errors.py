@@ -58,6 +58,12 @@ class DeviceError(CpcnnError):
     exit_code = 4
 
 
+class DeviceMemoryError(DeviceError):
+    """A device has no memory left for an array."""
+
+    code = "device-memory"
+
+
 class CheckpointError(CpcnnError):
     """A checkpoint that is damaged, foreign, or whose classes do not match."""
 

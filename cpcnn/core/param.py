@@ -46,7 +46,7 @@ class Param:
     def accumulate(self, gradient: Array | None) -> None:
         """Add a gradient of the parameter's shape; None adds nothing."""
         if gradient is not None and self.grad is not None:
-            self.grad[...] += gradient
+            self.grad += gradient  # in place: a view of the flat buffer stays one
 
     def __repr__(self) -> str:
         return f"Param(shape={self.shape}, trainable={self.trainable})"
@@ -125,7 +125,7 @@ class ParamStore:
         """Move all values to another device; gradients start at zero there."""
         host = self.device.get(self.values)
         self._allocate(device)
-        self.values[...] = device.put(host)
+        self._fill(host)
 
     @property
     def num_trainable(self) -> int:
@@ -146,7 +146,11 @@ class ParamStore:
         for path, param in self.params.items():
             start = self.offsets[path]
             host[start : start + param.size] = np.asarray(weights[path]).reshape(-1)
-        self.values[...] = self.device.put(host)
+        self._fill(host)
+
+    def _fill(self, host: NDArray[Any]) -> None:
+        with self.device.scope():
+            self.values[...] = self.device.put(host)
 
     def unflatten(
         self, flat: NDArray[Any], *, trainable_only: bool = True

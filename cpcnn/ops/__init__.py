@@ -12,7 +12,7 @@ from .merge import Add, Concat
 from .normalization import BatchNorm
 from .pooling import AveragePool, GlobalAveragePool, GlobalMaxPool, MaxPool
 from .table import Table
-from .updates import AdamUpdate, SGDUpdate
+from .updates import AdamUpdate, AllFinite, AverageUpdate, GradientScale, SGDUpdate
 
 REFERENCE: Table = {
     "conv2d": (Conv2D,),
@@ -29,5 +29,8 @@ REFERENCE: Table = {
     "softmax_cross_entropy": (SoftmaxCrossEntropy,),
     "sgd_update": (SGDUpdate,),
     "adam_update": (AdamUpdate,),
+    "gradient_scale": (GradientScale,),
+    "all_finite": (AllFinite,),
+    "average_update": (AverageUpdate,),
     "input_stage": (InputStage,),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..core.context import Context
+from ..core.errors import UsageError
 from ..core.typing import Array, Namespace
 from .table import Action
 
@@ -14,6 +15,10 @@ class InputStage(Action):
 
     images (N, H, W, C); crop int32 (N, 2), the rows and columns to move by; flip bool (N,);
     affine (N, 2, 3); each may be None. mean and std (C,) in pixel units. Result (N, H, W, C).
+
+    With `index`, integers (N,) in [0, M), the batch is images[index] of a whole data set
+    (M, H, W, C); repeats are allowed. `channels` widens the result to (N, H, W, channels); those
+    beyond C are zero. UsageError when it is less than C.
 
     Output pixel (i, j) is read at (i + top, j' + left), j' = W - 1 - j when flipped, and border
     pixels are mirrored without repeating the edge. With `affine` the place is
@@ -31,16 +36,20 @@ class InputStage(Action):
         crop: Array | None = None,
         flip: Array | None = None,
         affine: Array | None = None,
+        index: Array | None = None,
+        channels: int | None = None,
         dtype: str = "float32",
     ) -> Array:
         xp = ctx.xp
+        if index is not None:
+            images = xp.take(images, index, axis=0)
         rows, columns = _places(xp, images, crop, flip)
         out = getattr(xp, dtype)
         if affine is not None:
             pixels = _sample(xp, images, rows, columns, affine, out)
         else:
             pixels = xp.astype(_gather(xp, images, rows, columns), out)
-        return (pixels - xp.astype(mean, out)) / xp.astype(std, out)
+        return _widen(xp, (pixels - xp.astype(mean, out)) / xp.astype(std, out), channels)
 
 
 def _places(
@@ -112,3 +121,17 @@ def _sample(
 
     upper, lower = row(low[0]), row(high[0])
     return upper + (lower - upper) * share[0]
+
+
+def _widen(xp: Namespace, pixels: Array, channels: int | None) -> Array:
+    """Append channels of zeros."""
+    found = pixels.shape[3]
+    if channels is None or channels == found:
+        return pixels
+    if channels < found:
+        raise UsageError(
+            f"images of {found} channels do not fit {channels}.",
+            suggestion=f"Ask for {found} channels or more.",
+        )
+    zeros = xp.zeros((*pixels.shape[:3], channels - found), dtype=pixels.dtype)
+    return xp.concat([pixels, zeros], axis=3)

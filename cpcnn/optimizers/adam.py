@@ -27,7 +27,12 @@ class Adam(Optimizer):
         self._check("epsilon", self.epsilon > 0)
 
     def apply(
-        self, ctx: Context, *arrays: Array, learning_rate: float, weight_decay: float
+        self,
+        ctx: Context,
+        *arrays: Array,
+        learning_rate: float,
+        weight_decay: float,
+        scale: Array | None,
     ) -> None:
         ctx.ops.adam_update(
             *arrays,
@@ -37,6 +42,7 @@ class Adam(Optimizer):
             epsilon=self.epsilon,
             weight_decay=weight_decay,
             step=self.step,
+            scale=scale,
         )
 
 

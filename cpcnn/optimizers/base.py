@@ -19,11 +19,14 @@ from ..core.typing import Array
 class Optimizer:
     """Describes an update; the update itself is an op over the flat parameter buffers.
 
-    Weight decay applies to kernels, not to biases and normalisation parameters.
+    Weight decay applies to kernels, not to biases and normalisation parameters. With
+    `global_clipnorm` the gradients of all parameters together are shortened to that norm when they
+    are longer, and a step whose gradients are not all finite changes nothing; inf never shortens.
     """
 
     learning_rate: float
     weight_decay: float = 0.0
+    global_clipnorm: float | None = None
 
     slots: ClassVar[tuple[str, ...]] = ()  # names of the state buffers
     buffers: dict[str, Array] = field(default_factory=dict, init=False, repr=False)
@@ -32,11 +35,15 @@ class Optimizer:
     def __post_init__(self) -> None:
         self._check("learning_rate", self.learning_rate > 0)
         self._check("weight_decay", self.weight_decay >= 0)
+        if self.global_clipnorm is not None and not self.global_clipnorm > 0:
+            raise self._refusal("global_clipnorm")
 
     def _check(self, option: str, valid: bool) -> None:
-        value = getattr(self, option)
-        if not (valid and math.isfinite(value)):
-            raise UsageError(f"{type(self).__name__}: {option} cannot be {value!r}.")
+        if not (valid and math.isfinite(getattr(self, option))):
+            raise self._refusal(option)
+
+    def _refusal(self, option: str) -> UsageError:
+        return UsageError(f"{type(self).__name__}: {option} cannot be {getattr(self, option)!r}.")
 
     def prepare(self, store: ParamStore) -> None:
         """Start the state at zero for the parameters in `store`."""
@@ -47,6 +54,9 @@ class Optimizer:
     def update(self, ctx: Context, store: ParamStore, learning_rate: float) -> None:
         """Change all trainable parameters by their gradients, in place."""
         self.step += 1
+        scale = None
+        if self.global_clipnorm is not None:
+            scale = ctx.ops.gradient_scale(store.grads, max_norm=self.global_clipnorm)
         for segment in store.segments:
             here = slice(segment.start, segment.stop)
             self.apply(
@@ -56,12 +66,18 @@ class Optimizer:
                 *(self.buffers[name][here] for name in self.slots),
                 learning_rate=learning_rate,
                 weight_decay=self.weight_decay if segment.decay else 0.0,
+                scale=scale,
             )
 
     def apply(
-        self, ctx: Context, *arrays: Array, learning_rate: float, weight_decay: float
+        self,
+        ctx: Context,
+        *arrays: Array,
+        learning_rate: float,
+        weight_decay: float,
+        scale: Array | None,
     ) -> None:
-        """Call the op on (value, grad, *state buffers)."""
+        """Call the op on (value, grad, *state buffers); the op takes `scale` as it is."""
         raise NotImplementedError
 
     def get_state(self, store: ParamStore) -> dict[str, NDArray[Any]]:

@@ -24,7 +24,12 @@ class SGD(Optimizer):
         self._check("momentum", 0 <= self.momentum < 1)
 
     def apply(
-        self, ctx: Context, *arrays: Array, learning_rate: float, weight_decay: float
+        self,
+        ctx: Context,
+        *arrays: Array,
+        learning_rate: float,
+        weight_decay: float,
+        scale: Array | None,
     ) -> None:
         ctx.ops.sgd_update(
             *arrays,
@@ -32,4 +37,5 @@ class SGD(Optimizer):
             momentum=self.momentum,
             nesterov=self.nesterov,
             weight_decay=weight_decay,
+            scale=scale,
         )

@@ -227,8 +227,8 @@ class Trainer:
         """Never keep weights that are not finite: the last step may have been one too far."""
         model = self.model
         with model.device.scope():
-            xp, values = model.device.xp, model.store.values
-            finite = bool(model.device.get(xp.all(xp.isfinite(values))))
+            ctx = model.context()
+            finite = bool(ctx.host(ctx.ops.all_finite(model.store.values))[0])
         if not finite:
             raise self._diverged(f"after epoch {epoch} there are weights that are not finite")
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from cpcnn.core.errors import UsageError
 from cpcnn.core.random import Philox
 from cpcnn.devices import Device
 from cpcnn.testing import check_op
@@ -140,3 +141,55 @@ def test_the_input_stage_keeps_the_contract_of_ops(device: Device, dtype: str, b
     matrices = affine(np.eye(2), n=batch) + numbers / 8
     for warp in ({}, {"flip": flip}, {"crop": crop, "flip": flip}, {"affine": matrices}):
         check_op(device, "input_stage", images, MEAN, STD, **warp, dtype=dtype)
+
+
+def warps(count: int) -> dict[str, Any]:
+    """One of every warp for `count` images."""
+    flip = np.arange(count) % 3 == 0
+    crop = np.stack([np.arange(count) % 5 - 2, np.arange(count) % 7 - 3], axis=1).astype(np.int32)
+    matrices = affine(np.eye(2), n=count) + Philox(0, "warp").normal((count, 2, 3)) / 8
+    return {"crop": crop, "flip": flip, "affine": matrices}
+
+
+@settings(max_examples=25)
+@given(
+    st.lists(st.integers(0, 3), max_size=9),
+    st.sets(st.sampled_from(["crop", "flip", "affine"])),
+    st.sampled_from(["int32", "int64"]),
+)
+def test_an_index_chooses_the_images(
+    call: Callable[..., Any], index: list[int], names: set[str], kind: str
+) -> None:
+    rows = np.array(index, kind)
+    warp = {name: value for name, value in warps(len(index)).items() if name in names}
+    found = call("input_stage", IMAGES, MEAN, STD, **warp, index=rows)
+    assert np.array_equal(found, call("input_stage", IMAGES[rows], MEAN, STD, **warp))
+
+
+@pytest.mark.parametrize("channels", [None, 3, 4, 8])
+def test_channels_beyond_the_images_are_zero(call: Callable[..., Any], channels: Any) -> None:
+    found = call("input_stage", IMAGES, MEAN, STD, **warps(4), channels=channels)
+    assert found.shape == (4, 6, 5, channels or 3)
+    assert np.array_equal(found[..., :3], call("input_stage", IMAGES, MEAN, STD, **warps(4)))
+    assert not found[..., 3:].any()
+
+
+@pytest.mark.parametrize("channels", [0, 2])
+def test_fewer_channels_than_the_images_have(call: Callable[..., Any], channels: int) -> None:
+    with pytest.raises(UsageError, match=f"3 channels do not fit {channels}"):
+        call("input_stage", IMAGES, MEAN, STD, channels=channels)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("count", [1, 5, 90])
+def test_chosen_and_widened_images_keep_the_contract_of_ops(
+    device: Device, dtype: str, count: int
+) -> None:
+    """90 images of 8 channels are more than one piece of work."""
+    index = np.arange(count) * 7 % 4
+    for warp in ({}, warps(count)):
+        for channels in (None, 8):
+            check_op(
+                device, "input_stage", IMAGES, MEAN, STD,
+                **warp, index=index, channels=channels, dtype=dtype,
+            )  # fmt: skip

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from cpcnn.core.context import Context
@@ -68,3 +71,149 @@ def test_adam_is_its_formula(device: Device) -> None:
         expected *= 1 - 0.1 * 0.01
         expected -= 0.1 * (m / (1 - 0.9**step)) / (math.sqrt(v / (1 - 0.99**step)) + 1e-8)
         assert device.get(value).item() == pytest.approx(expected, rel=1e-12)
+
+
+# --- a scale on the device --------------------------------------------------------------------
+
+UPDATES = {
+    "sgd": ("sgd_update", 1, SGD),
+    "sgd without momentum": ("sgd_update", 1, SGD | {"momentum": 0.0}),
+    "nesterov": ("sgd_update", 1, SGD | {"nesterov": True}),
+    "adam": ("adam_update", 2, ADAM | {"step": 3}),
+}
+updates = pytest.mark.parametrize(
+    ("name", "states", "options"), UPDATES.values(), ids=UPDATES.keys()
+)
+
+
+@updates
+@pytest.mark.parametrize("size", [1, 17, 70_000])
+@pytest.mark.parametrize("scale", [0.0, 0.25, 1.0])
+def test_scaled_updates_keep_the_contract_of_ops(
+    device: Device, name: str, states: int, options: dict[str, Any], size: int, scale: float
+) -> None:
+    value, grad = normal(size, "value"), normal(size, "grad")
+    state = [normal(size, f"state {number}") ** 2 for number in range(states)]
+    check_op(device, name, value, grad, *state, **options, scale=np.array([scale]))
+
+
+def update(
+    device: Device, name: str, arrays: list[Any], options: dict[str, Any], scale: Any = None
+) -> list[Any]:
+    """Run an update on copies; returns all arrays as they are afterwards."""
+    here = [device.put(array.copy()) for array in arrays]
+    given = None if scale is None else device.put(np.array([scale], arrays[0].dtype))
+    with device.scope():
+        getattr(Context(device).ops, name)(*here, **options, scale=given)
+    return [np.array(device.get(array)) for array in here]
+
+
+@updates
+def test_a_scale_multiplies_the_gradient(
+    device: Device, name: str, states: int, options: dict[str, Any]
+) -> None:
+    value, grad = normal(50, "value"), normal(50, "grad")
+    state = [normal(50, f"state {number}") ** 2 for number in range(states)]
+    scaled = update(device, name, [value, grad, *state], options, 0.25)
+    by_hand = update(device, name, [value, grad / 4, *state], options)
+    for number in (0, *range(2, 2 + states)):
+        assert np.array_equal(scaled[number], by_hand[number])  # a quarter is exact
+
+
+@updates
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_scale_of_zero_skips_the_step(
+    device: Device, name: str, states: int, options: dict[str, Any], dtype: str
+) -> None:
+    """Nothing moves, not even by weight decay, momentum, or the sign of a zero."""
+    special = np.array([np.nan, np.inf, -np.inf, 1e30, 0.0, 3.0])
+    grad = np.resize(special, 70_001).astype(dtype)
+    kept = np.resize([-0.0, 0.0, 1.5, -2.0, 1e-40], 70_001).astype(dtype)
+    arrays = [kept, grad, *[kept[::-1].copy() for _ in range(states)]]
+    for before, after in zip(arrays, update(device, name, arrays, options, 0.0), strict=True):
+        assert before.tobytes() == after.tobytes()
+
+
+# --- the factor that clips --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [0, 1, 17, 70_000, 200_000])
+@pytest.mark.parametrize("max_norm", [0.5, 100.0, 1e9, math.inf])
+def test_gradient_scale_keeps_the_contract_of_ops(
+    device: Device, size: int, max_norm: float
+) -> None:
+    check_op(device, "gradient_scale", normal(size, "grad"), max_norm=max_norm)
+
+
+numbers = st.floats(-1e6, 1e6, width=32)
+
+
+@given(st.lists(numbers, max_size=20), st.floats(1e-3, 1e3))
+def test_gradient_scale_is_its_formula(
+    call: Callable[..., Any], gradient: list[float], max_norm: float
+) -> None:
+    norm = math.sqrt(math.fsum(g * g for g in gradient))
+    expected = min(1.0, max_norm / norm) if norm else 1.0
+    found = call("gradient_scale", np.array(gradient), max_norm=max_norm)
+    assert found.shape == (1,)
+    assert found[0] == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("max_norm", [0.5, math.inf])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("place", [0, 65_535, 65_536, 70_000])
+def test_the_scale_of_a_gradient_that_is_not_finite_is_zero(
+    call: Callable[..., Any], place: int, bad: float, max_norm: float
+) -> None:
+    gradient = normal(70_001, "grad").astype(np.float32)
+    gradient[place] = bad
+    assert call("gradient_scale", gradient, max_norm=max_norm).tolist() == [0.0]
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e20, 3e38])
+def test_squares_of_float32_neither_overflow_nor_vanish(
+    call: Callable[..., Any], size: float
+) -> None:
+    gradient = np.full(10_000, size, np.float32)
+    found = call("gradient_scale", gradient, max_norm=size)
+    assert found.dtype == np.float32
+    assert found[0] == pytest.approx(0.01, rel=1e-6)
+    assert call("gradient_scale", gradient, max_norm=math.inf).tolist() == [1.0]
+
+
+# --- finite, and averages ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(0,), (1,), (70_000,), (3, 4, 5)])
+@pytest.mark.parametrize("bad", [None, math.nan, math.inf])
+def test_all_finite_keeps_the_contract_of_ops(device: Device, shape: Any, bad: Any) -> None:
+    values = normal(math.prod(shape), "values").reshape(shape)
+    if bad is not None and values.size:
+        values.flat[-1] = bad
+    check_op(device, "all_finite", values)
+
+
+@given(st.lists(st.floats(width=32), max_size=40))
+def test_all_finite_finds_any_number_that_is_not(
+    call: Callable[..., Any], values: list[float]
+) -> None:
+    for dtype in (np.float32, np.float64):
+        found = call("all_finite", np.array(values, dtype))
+        assert found.dtype == bool
+        assert found.tolist() == [all(map(math.isfinite, values))]
+
+
+@pytest.mark.parametrize("size", [0, 1, 17, 70_000])
+@pytest.mark.parametrize("decay", [0.0, 0.99, 1.0])
+def test_average_update_keeps_the_contract_of_ops(device: Device, size: int, decay: float) -> None:
+    check_op(device, "average_update", normal(size, "average"), normal(size, "value"), decay=decay)
+
+
+def test_an_average_is_its_formula(device: Device) -> None:
+    average = device.put(np.array([1.0]))
+    expected = 1.0
+    for step in range(5):
+        value = math.sin(step)
+        Context(device).ops.average_update(average, device.put(np.array([value])), decay=0.9)
+        expected = 0.9 * expected + 0.1 * value
+        assert device.get(average).item() == pytest.approx(expected, rel=1e-13)

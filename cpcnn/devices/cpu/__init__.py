@@ -19,7 +19,12 @@ from .input_stage import ParallelInputStage
 from .normalization import TwoPassBatchNorm
 from .pooling import ParallelMaxPool
 from .recycler import Recycler
-from .updates import BlockedAdamUpdate, BlockedSGDUpdate
+from .updates import (
+    BlockedAdamUpdate,
+    BlockedAverageUpdate,
+    BlockedGradientScale,
+    BlockedSGDUpdate,
+)
 from .workers import Workers, usable_cores
 
 
@@ -36,6 +41,8 @@ class CpuDevice(Device):
         "add": (ParallelAdd,),
         "sgd_update": (BlockedSGDUpdate,),
         "adam_update": (BlockedAdamUpdate,),
+        "gradient_scale": (BlockedGradientScale,),
+        "average_update": (BlockedAverageUpdate,),
         "input_stage": (ParallelInputStage,),
     }
 

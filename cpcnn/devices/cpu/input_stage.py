@@ -25,14 +25,21 @@ class ParallelInputStage(Action):
         crop: NDArray[Any] | None = None,
         flip: NDArray[Any] | None = None,
         affine: NDArray[Any] | None = None,
+        index: NDArray[Any] | None = None,
+        channels: int | None = None,
         dtype: str = "float32",
     ) -> NDArray[Any]:
-        result = ctx.empty(images.shape, dtype)
-        per_image = {"crop": crop, "flip": flip, "affine": affine}
+        _, height, width, found = images.shape
+        count = images.shape[0] if index is None else index.shape[0]
+        result = ctx.empty((count, height, width, channels or found), dtype)
+        per_image = {"crop": crop, "flip": flip, "affine": affine, "index": index}
 
         def work(rows: slice) -> None:
             part = {name: None if v is None else v[rows] for name, v in per_image.items()}
-            result[rows] = InputStage.run(ctx, images[rows], mean, std, dtype=dtype, **part)
+            batch = images[rows] if index is None else images
+            result[rows] = InputStage.run(
+                ctx, batch, mean, std, channels=channels, dtype=dtype, **part
+            )
 
-        in_threads(ctx, work, cut(images.shape[0], images.size))
+        in_threads(ctx, work, cut(count, result.size))
         return result

@@ -21,6 +21,7 @@ def test_the_text_is_message_and_suggestion() -> None:
         ("ShapeError", "shape", 2),
         ("DataError", "data", 3),
         ("DeviceError", "device", 4),
+        ("DeviceMemoryError", "device-memory", 4),
         ("CheckpointError", "checkpoint", 5),
         ("DivergedError", "diverged", 6),
     ],

@@ -117,6 +117,78 @@ def test_what_lies_between_parameters_stays_zero(optimizer: Optimizer) -> None:
     assert not store.values[~used].any()
 
 
+CLIPPED: list[tuple[type[Optimizer], dict[str, Any]]] = [
+    (SGD, {"weight_decay": 0.1}),
+    (SGD, {"momentum": 0.9, "nesterov": True}),
+    (Adam, {}),
+    (AdamW, {"weight_decay": 0.3}),
+]
+clipped = pytest.mark.parametrize(("kind", "options"), CLIPPED)
+
+
+@pytest.mark.parametrize("device", ["numpy", "cpu"])
+@clipped
+def test_clipping_scales_all_gradients_by_their_common_norm(
+    device: str, kind: type[Optimizer], options: dict[str, Any]
+) -> None:
+    store, by_hand = network_store(device), network_store(device)
+    clipping, plain = kind(**options, global_clipnorm=0.5), kind(**options)
+    clipping.prepare(store)
+    plain.prepare(by_hand)
+    for step in range(5):
+        gradients = {
+            path: gradient(path, param.shape, step)
+            for path, param in store.params.items()
+            if param.trainable
+        }
+        norm = np.sqrt(sum((g**2).sum() for g in gradients.values()))
+        assert norm > 0.5
+        for path, value in gradients.items():
+            store.params[path].grad[...] = value  # type: ignore[index]
+            by_hand.params[path].grad[...] = value * (0.5 / norm)  # type: ignore[index]
+        clipping.update(Context(store.device), store, 0.1)
+        plain.update(Context(by_hand.device), by_hand, 0.1)
+    for path, value in store.get_weights().items():
+        np.testing.assert_allclose(value, by_hand.get_weights()[path], rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("norm", [1e3, float("inf")])
+@clipped
+def test_short_gradients_are_not_clipped(
+    kind: type[Optimizer], options: dict[str, Any], norm: float
+) -> None:
+    weights = []
+    for clipnorm in (norm, None):
+        store = network_store()
+        optimizer = kind(**options, global_clipnorm=clipnorm)
+        optimizer.prepare(store)
+        take_steps(store, optimizer, 0, 5)
+        weights.append(store.values.tobytes())  # type: ignore[attr-defined]
+    assert weights[0] == weights[1]
+
+
+@pytest.mark.parametrize("device", ["numpy", "cpu"])
+@pytest.mark.parametrize("path", ["dense.kernel", "dense_1.bias"])  # decayed, and not
+@clipped
+def test_under_clipping_a_gradient_that_is_no_number_changes_nothing(
+    device: str, kind: type[Optimizer], options: dict[str, Any], path: str
+) -> None:
+    store = network_store(device)
+    optimizer = kind(**options, global_clipnorm=float("inf"))
+    optimizer.prepare(store)
+    take_steps(store, optimizer, 0, 3)
+    weights, state = store.get_weights(), optimizer.get_state(store)
+    store.params[path].grad[0] = np.nan  # type: ignore[index]
+    with store.device.scope():
+        optimizer.update(Context(store.device), store, 0.1)
+    assert optimizer.step == 4
+    for before, after in ((weights, store.get_weights()), (state, optimizer.get_state(store))):
+        assert all(np.array_equal(after[name], before[name]) for name in before)
+    take_steps(store, optimizer, 4, 5)
+    assert all(np.isfinite(value).all() for value in store.get_weights().values())
+    assert not np.array_equal(store.get_weights()[path], weights[path])
+
+
 @pytest.mark.parametrize("make", [lambda: SGD(momentum=0.9, nesterov=True), lambda: AdamW()])
 def test_training_continues_from_a_state(make: Any) -> None:
     whole, parts = network_store(), network_store()
@@ -178,6 +250,9 @@ def test_preparing_starts_over() -> None:
         (SGD, {"momentum": 1.0}, ["momentum", "1.0"]),
         (SGD, {"momentum": -0.1}, ["momentum"]),
         (SGD, {"weight_decay": -1}, ["weight_decay"]),
+        (SGD, {"global_clipnorm": 0}, ["SGD", "global_clipnorm", "0"]),
+        (Adam, {"global_clipnorm": -1.0}, ["Adam", "global_clipnorm", "-1.0"]),
+        (AdamW, {"global_clipnorm": float("nan")}, ["global_clipnorm", "nan"]),
         (Adam, {"beta_1": 1}, ["Adam", "beta_1"]),
         (Adam, {"beta_2": float("nan")}, ["beta_2"]),
         (AdamW, {"epsilon": 0}, ["AdamW", "epsilon"]),

@@ -19,7 +19,7 @@ from cpcnn.devices import get_device
 from cpcnn.losses import CategoricalCrossentropy
 from cpcnn.models import Model, load_model
 from cpcnn.networks import build_network
-from cpcnn.optimizers import AdamW
+from cpcnn.optimizers import SGD, AdamW
 from cpcnn.schedules import Cosine
 from cpcnn.training import (
     CheckpointSaved,
@@ -331,6 +331,40 @@ def test_a_last_step_that_ruins_the_weights(
     checkpoint = load_checkpoint(tmp_path / "last.cpcnn")
     assert checkpoint.training["epoch"] == 1
     assert all(np.isfinite(value).all() for value in checkpoint.weights.values())
+
+
+@pytest.mark.parametrize("device", ["numpy", "cpu"])
+def test_clipping_keeps_weights_but_not_from_the_verdict(make_trainer: Make, device: str) -> None:
+    """A gradient that is no number moves no weight; the loss still ends the run."""
+    optimizer = SGD(0.1, momentum=0.9, global_clipnorm=1.0)
+    trainer = make_trainer(device=device, optimizer=optimizer)
+    trainer.train = Spoiled(trainer.train, 1)
+    run = trainer.run()
+    for event in run:
+        if isinstance(event, EpochEnded):
+            break
+    weights = trainer.model.store.get_weights()
+    with pytest.raises(DivergedError, match="epoch 2, step 1"):
+        next(run)
+    for path, param in trainer.model.store.params.items():
+        if param.trainable:
+            assert np.array_equal(trainer.model.store.get_weights()[path], weights[path])
+
+
+@pytest.mark.parametrize("device", ["numpy", "cpu"])
+@pytest.mark.parametrize("number", [0, -1])
+def test_one_weight_that_is_not_finite_is_one_too_many(
+    make_trainer: Make, device: str, number: int
+) -> None:
+    class Spoils(SGD):
+        def update(self, ctx: Any, store: Any, learning_rate: float) -> None:
+            super().update(ctx, store, learning_rate)
+            if self.step == 5:  # the last of the epoch
+                list(store.params.values())[number].value[-1] = np.inf
+
+    trainer = make_trainer(device=device, validation=False, optimizer=Spoils(0.1))
+    with pytest.raises(DivergedError, match="after epoch 1 there are weights"):
+        list(trainer.run())
 
 
 def test_an_interruption_does_not_save_ruins(make_trainer: Make, tmp_path: Path) -> None:
