@@ -1,8 +1,8 @@
-"""The list of devices."""
+"""The list of devices, and of what computes each op on them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from textwrap import wrap
 
 from cpcnn.devices import DeviceStatus
@@ -22,7 +22,32 @@ def devices_text(devices: Sequence[DeviceStatus], chosen: str) -> str:
         if device.name == chosen:
             text += " (chosen by auto)"
         head = f"{device.name:<{width}}  {usable:<10}  "
-        body = wrap(printable(text), WIDTH - len(head)) or [""]
-        lines.append(head + body[0])
-        lines += [" " * len(head) + line for line in body[1:]]
+        lines += _hung(head, text)
     return "\n".join(lines)
+
+
+def ops_text(
+    ops: Mapping[str, Mapping[str, Sequence[str]]], devices: Sequence[DeviceStatus]
+) -> str:
+    """Return a line for each op and device, with the implementations in the order of asking."""
+    shown = {device for found in ops.values() for device in found}
+    op_width = max(map(len, ops), default=0)
+    device_width = max(map(len, shown), default=0)
+    lines = ["The first implementation that takes a call computes it."]
+    lines += [
+        f"{status.name} cannot be used here; `cpcnn devices` says why."
+        for status in devices
+        if status.name in shown and not status.usable
+    ]
+    lines.append("")
+    for op, found in ops.items():
+        for position, (device, names) in enumerate(found.items()):
+            head = f"{'' if position else op:<{op_width}}  {device:<{device_width}}  "
+            lines += _hung(head, ", ".join(names))
+    return "\n".join(lines)
+
+
+def _hung(head: str, text: str) -> list[str]:
+    """Return a text wrapped beside its head; commands in it break between words only."""
+    body = wrap(printable(text), WIDTH - len(head), break_on_hyphens=False) or [""]
+    return [head + body[0], *(" " * len(head) + line for line in body[1:])]

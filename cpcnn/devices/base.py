@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,3 +79,19 @@ class Device:
 
     def __repr__(self) -> str:
         return f"<Device {self.name}>"
+
+
+Factory = TypeVar("Factory", bound=Callable[..., Device])
+
+
+def makes(device_class: str) -> Callable[[Factory], Factory]:
+    """Tell which class a factory makes, as "package.module:Class", imported only when asked for.
+
+    With it the implementations of a device are known where the device itself cannot be used.
+    """
+
+    def mark(factory: Factory) -> Factory:
+        factory.__dict__["makes"] = device_class
+        return factory
+
+    return mark

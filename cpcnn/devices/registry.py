@@ -7,9 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
+from pkgutil import resolve_name
 from typing import TypeAlias
 
 from ..core.errors import DeviceError
+from ..ops import REFERENCE
+from ..ops.table import Table, merge
 from .base import Device
 
 # Called with the index after the colon in a name such as "gpu:1", and the number of threads;
@@ -55,6 +58,32 @@ def available_devices() -> list[DeviceStatus]:
     names = _names()
     ordered = [*(n for n in PREFERENCE if n in names), *(n for n in names if n not in PREFERENCE)]
     return [_status(name) for name in ordered]
+
+
+def implementations(spec: str) -> dict[str, list[str]]:
+    """Return who may compute each op on a device, in the order in which they are asked.
+
+    They are names of classes; the definition that every op has is called "reference". DeviceError
+    for an unknown name, and for a device that cannot be used here and whose factory does not say
+    what it `makes`.
+    """
+    table = _table(spec)
+    return {
+        op: ["reference" if found in REFERENCE[op] else found.__name__ for found in table[op]]
+        for op in REFERENCE
+    }
+
+
+def _table(spec: str) -> Table:
+    name, index = _parse(spec)
+    factory = _factory(name)
+    try:
+        return factory(index, None).table
+    except DeviceError:
+        device_class = getattr(factory, "makes", None)
+        if device_class is None:
+            raise
+        return merge(resolve_name(device_class).fast, REFERENCE)
 
 
 def _status(name: str) -> DeviceStatus:

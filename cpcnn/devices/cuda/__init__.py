@@ -1,21 +1,16 @@
-"""The GPU device. It does not compute yet: it says why, and what to use instead."""
+"""The GPU: CuPy arrays, our kernels (`kernels/*.cu`), and cuBLAS for matrix products."""
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
-from ...core.errors import DeviceError
-from ..base import Device
+from ..base import Device, makes
 
 
+@makes("cpcnn.devices.cuda.device:KernelDevice")
 def create(index: int | None = None, threads: int | None = None) -> Device:
-    """Raise DeviceError with the reason why no GPU can be used."""
-    cause = (
-        "this version of cpcnn has no GPU kernels yet"
-        if find_spec("cupy")
-        else "CuPy is not installed, and this version of cpcnn has no GPU kernels yet"
-    )
-    raise DeviceError(
-        f"the gpu device cannot be used: {cause}.",
-        suggestion="Use --device cpu, or --device auto to take the best device there is.",
-    )
+    """Make the device on GPU `index`; DeviceError with the cause when it cannot be used."""
+    from .probe import require_gpu
+
+    require_gpu(index)
+    from .gpu import CudaDevice
+
+    return CudaDevice(index)

@@ -8,6 +8,8 @@ import pytest
 from cpcnn.core.context import Context
 from cpcnn.core.errors import DeviceError
 from cpcnn.devices import Device, available_devices, get_device, register_device, registry
+from cpcnn.devices.base import makes
+from cpcnn.devices.registry import implementations
 from cpcnn.ops import REFERENCE
 from cpcnn.ops.table import Action, Op, Ops, merge
 
@@ -105,6 +107,33 @@ def test_a_plug_in_is_found_by_name_and_index() -> None:
     assert get_device("plugged:2", threads=5).name == "plugged"
     assert made == [(2, 5)]
     assert "plugged" in {device.name for device in available_devices()}
+
+
+def unplugged(index: int | None, threads: int | None) -> Device:
+    raise DeviceError("the plugged device is unplugged.")
+
+
+def test_who_computes_on_a_device() -> None:
+    ops = implementations("cpu")
+    assert list(ops) == list(REFERENCE)
+    assert ops["conv2d"] == ["PointwiseConv2D", "Im2colConv2D", "reference"]
+    assert set(map(tuple, implementations("numpy").values())) == {("reference",)}
+    register_device("plugged", lambda index, threads: Plugged())
+    assert implementations("plugged:1")["global_max_pool"] == ["Doubling", "reference"]
+    assert implementations("plugged")["conv2d"] == ["reference"]
+
+
+def test_who_would_compute_on_a_device_that_cannot_be_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    register_device("plugged", unplugged)
+    with pytest.raises(DeviceError, match="unplugged"):
+        implementations("plugged")
+    monkeypatch.setattr(registry, "OtherDevice", Plugged, raising=False)
+    register_device("plugged", makes("cpcnn.devices.registry:OtherDevice")(unplugged))
+    assert implementations("plugged")["global_max_pool"] == ["Doubling", "reference"]
+    with pytest.raises(DeviceError, match="no device named 'plucked'"):
+        implementations("plucked")
 
 
 def test_a_registered_device_goes_before_an_installed_one() -> None:
