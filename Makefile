@@ -12,7 +12,10 @@ define tier
 if [ $$status -eq 5 ]; then echo "make: no test is marked '$(1)': nothing was tested here"; else exit $$status; fi
 endef
 
-.PHONY: help demo test lint types unit long oracle bench clean
+# $(GPU_EXTRA) is the extra for the CUDA that the driver knows: gpu (CUDA 12) or gpu-cuda13.
+GPU_EXTRA ?= gpu
+
+.PHONY: help demo test lint types unit long oracle mutants gpu gpu-sanitize bench bench-gpu clean
 
 help:
 	@echo "make demo    train and evaluate on a small image folder made on the spot"
@@ -22,7 +25,11 @@ help:
 	@echo "make unit    the default tests alone; ARGS='-k name' goes to pytest"
 	@echo "make long    the tests that take longer"
 	@echo "make oracle  the comparisons with PyTorch (installs it)"
+	@echo "make mutants plants mistakes in the CUDA sources and sees that tests notice; part of make long"
+	@echo "make gpu     the tests that need a GPU (installs CuPy; GPU_EXTRA=gpu-cuda13 for CUDA 13)"
+	@echo "make gpu-sanitize  the same under NVIDIA's compute-sanitizer, which comes with the CUDA toolkit"
 	@echo "make bench   images per second beside PyTorch (installs it); ARGS='...' goes to the benchmark"
+	@echo "make bench-gpu  kernels, convolutions and networks on a GPU, beside PyTorch (installs both; ARGS, GPU_EXTRA)"
 	@echo "make clean   removes the environment, builds and caches"
 
 demo: $(VENV)/.run
@@ -40,14 +47,29 @@ types: $(VENV)/.test
 unit: $(VENV)/.test
 	$(PYTEST) $(ARGS)
 
-long: $(VENV)/.test
+long: $(VENV)/.long
 	$(call tier,long and not oracle and not gpu,--hypothesis-profile=long)
 
 oracle: $(VENV)/.oracle
 	$(call tier,oracle and not gpu,)
 
+mutants: $(VENV)/.test
+	$(BIN)/python tests/kernels/try_mutants.py $(ARGS)
+
+gpu: $(VENV)/.gpu
+	$(call tier,gpu,)
+
+gpu-sanitize: $(VENV)/.gpu
+	@command -v compute-sanitizer >/dev/null || { \
+	  echo "make: compute-sanitizer is missing. It comes with the CUDA toolkit: add its bin folder to PATH" >&2; exit 1; }
+	compute-sanitizer --tool memcheck --error-exitcode 9 $(PYTEST) -m gpu tests/device $(ARGS)
+	compute-sanitizer --tool racecheck --error-exitcode 9 $(PYTEST) -m gpu tests/device $(ARGS)
+
 bench: $(VENV)/.oracle
 	$(BIN)/python benchmarks/cpu_vs_torch.py $(ARGS)
+
+bench-gpu: $(VENV)/.bench-gpu
+	$(BIN)/python benchmarks/gpu_vs_torch.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist cpcnn.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
@@ -71,6 +93,19 @@ $(VENV)/.run: $(VENV)/.created pyproject.toml setup.py
 $(VENV)/.test: $(VENV)/.created pyproject.toml setup.py
 	$(PIP) -e '.[test]'
 	@touch $@ $(VENV)/.run
+
+$(VENV)/.long: $(VENV)/.created pyproject.toml setup.py
+	$(PIP) -e '.[test,long]'
+	@touch $@ $(VENV)/.test $(VENV)/.run
+
+$(VENV)/.gpu: $(VENV)/.created pyproject.toml setup.py
+	$(PIP) -e '.[test,$(GPU_EXTRA)]'
+	@touch $@ $(VENV)/.test $(VENV)/.run
+
+# in one command, so that pip finds CUDA libraries that suit CuPy and PyTorch, or says that there are none
+$(VENV)/.bench-gpu: $(VENV)/.created pyproject.toml setup.py
+	$(PIP) -e '.[test,oracle,$(GPU_EXTRA)]'
+	@touch $@ $(VENV)/.test $(VENV)/.run $(VENV)/.oracle $(VENV)/.gpu
 
 $(VENV)/.oracle: $(VENV)/.created pyproject.toml setup.py
 	$(PIP) -e '.[test,oracle]'

@@ -1,4 +1,7 @@
-"""Every device that can be used here, and one that takes the array API standard at its word."""
+"""Every device, and one that takes the array API standard at its word.
+
+`cuda-emulated` runs the GPU's kernels on the host. The GPU itself is marked `gpu`.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,11 @@ from typing import Any
 import array_api_strict
 import numpy as np
 import pytest
+from emulation import EmulatedCudaDevice, EmulatorUnavailable
 
 from cpcnn.core.context import Context
-from cpcnn.devices import Device, available_devices, get_device
+from cpcnn.core.errors import DeviceError
+from cpcnn.devices import Device, get_device
 
 
 class StrictDevice(Device):
@@ -29,18 +34,28 @@ class StrictDevice(Device):
             yield
 
 
-USABLE = [status.name for status in available_devices() if status.usable]
+FAST = ["cpu", "cuda-emulated", pytest.param("gpu", marks=pytest.mark.gpu)]
 
 
-@pytest.fixture(scope="session", params=[*USABLE, "strict"])
+def make(name: str) -> Device:
+    """Return a device by name; where it cannot be used the test is skipped with the reason."""
+    if name == "strict":
+        return StrictDevice()
+    try:
+        return EmulatedCudaDevice() if name == "cuda-emulated" else get_device(name, threads=2)
+    except (DeviceError, EmulatorUnavailable) as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session", params=["numpy", *FAST, "strict"])
 def device(request: pytest.FixtureRequest) -> Device:
-    return StrictDevice() if request.param == "strict" else get_device(request.param, threads=2)
+    return make(request.param)
 
 
-@pytest.fixture(scope="session", params=[name for name in USABLE if name != "numpy"])
+@pytest.fixture(scope="session", params=FAST)
 def fast_device(request: pytest.FixtureRequest) -> Device:
     """A device with implementations of its own, which may cut large arrays into blocks."""
-    return get_device(request.param, threads=2)
+    return make(request.param)
 
 
 @pytest.fixture(scope="session")

@@ -93,10 +93,10 @@ def test_the_better_layout_of_pytorch_counts() -> None:
 
 def test_options_apply_to_every_network_once() -> None:
     import cpu_vs_torch
-    from cases import Case
+    from cases import CPU_CASES, Case, chosen_cases
 
     options = cpu_vs_torch.parse(["--networks", "simple", "--size", "32", "--channels", "3"])
-    assert cpu_vs_torch.chosen_cases(options) == [Case("simple", 32, 3, 1.0, 64)]
+    assert chosen_cases(CPU_CASES, options) == [Case("simple", 32, 3, 1.0, 64)]
 
 
 @pytest.mark.parametrize("arguments", [["--size", "0"], ["--width", "nan"], ["--networks", "vgg"]])
@@ -134,14 +134,15 @@ def test_tables_fit_eighty_columns() -> None:
 )
 def test_both_sides_compute_the_same(network: str, size: int, channels: int) -> None:
     from cases import Case
-    from contenders import LAYOUTS, Ours, Theirs, compare_results, make_batch
+    from contenders import CPU_VARIANTS, Ours, Theirs, compare_results, make_batch
 
     from cpcnn.devices import get_device
 
     case = Case(network, size, channels, width=0.125, batch_size=4)
     batch, preprocessing = make_batch(case)
     ours = Ours(case, batch, preprocessing, get_device("cpu"))
-    twins = [Theirs(case, batch, preprocessing, ours.network, layout) for layout in LAYOUTS]
+    variants = CPU_VARIANTS.values()
+    twins = [Theirs(case, batch, preprocessing, ours.network, variant) for variant in variants]
     sameness = compare_results(ours, twins)
     assert sameness.holds, sameness
     for theirs in twins:
@@ -152,7 +153,7 @@ def test_both_sides_compute_the_same(network: str, size: int, channels: int) -> 
 @pytest.mark.oracle
 def test_another_network_is_told_apart() -> None:
     from cases import Case
-    from contenders import Ours, Theirs, compare_results, make_batch
+    from contenders import Ours, Theirs, Variant, compare_results, make_batch
     from torch import nn
 
     from cpcnn.devices import get_device
@@ -160,7 +161,7 @@ def test_another_network_is_told_apart() -> None:
     case = Case("resnet9", 16, 3, width=0.125, batch_size=4)
     batch, preprocessing = make_batch(case)
     ours = Ours(case, batch, preprocessing, get_device("cpu"))
-    theirs = Theirs(case, batch, preprocessing, ours.network, "NCHW")
+    theirs = Theirs(case, batch, preprocessing, ours.network, Variant("NCHW"))
     for module in theirs.twin.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eps = 0.1
