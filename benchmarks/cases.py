@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,27 @@ class Case:
         return f"{self.network_name}, {self.image_name}, batch {self.batch_size}"
 
 
-DEFAULT_CASES = (
+CPU_CASES = (
     Case("simple", 28, 1, 1.0, 64),
     Case("simple", 32, 3, 1.0, 64),
     Case("resnet9", 32, 3, 0.5, 32),
     Case("resnet18", 32, 3, 0.5, 32),
 )
-NETWORKS = tuple(dict.fromkeys(case.network for case in DEFAULT_CASES))
+NETWORKS = tuple(dict.fromkeys(case.network for case in CPU_CASES))
+# What tells most comes first, in case the time does not last: the last ones are variations.
+GPU_CASES = tuple(
+    Case(network, size, 3, 1.0, batch_size)
+    for size, batch_size in ((32, 512), (224, 128), (32, 128))
+    for network in ("resnet18", "resnet9", "simple")
+)
+
+
+def chosen_cases(defaults: Sequence[Case], options: argparse.Namespace) -> list[Case]:
+    """Return what to measure: the default cases of the networks, with what was asked for."""
+    asked = {
+        name: getattr(options, name)
+        for name in ("size", "channels", "width", "batch_size")
+        if getattr(options, name) is not None
+    }
+    chosen = [case for case in defaults if case.network in options.networks]
+    return list(dict.fromkeys(replace(case, **asked) for case in chosen))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,6 +32,23 @@ OUTPUT_TOLERANCE = 1e-4  # of logits, which are of the order of 1, and of the lo
 GRADIENT_TOLERANCE = 5e-2
 
 LAYOUTS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """How PyTorch runs the twin: in which layout, with bfloat16 where AMP allows it, compiled."""
+
+    layout: str = "channels_last"
+    amp: bool = False
+    compiled: bool = False
+
+
+CPU_VARIANTS = {layout: Variant(layout) for layout in LAYOUTS}
+EAGER_VARIANTS = {"float32": Variant(), "AMP": Variant(amp=True)}
+COMPILED_VARIANTS = {
+    "compiled float32": Variant(compiled=True),
+    "compiled AMP": Variant(amp=True, compiled=True),
+}
 
 
 @dataclass(frozen=True)
@@ -133,38 +151,68 @@ class Ours:
 
 
 class Theirs:
-    """The twin in PyTorch, in one memory layout."""
+    """The twin in PyTorch, in one variant; `place` is PyTorch's name of the device."""
 
     def __init__(
-        self, case: Case, batch: Batch, preprocessing: Preprocessing, network: Network, layout: str
+        self,
+        case: Case,
+        batch: Batch,
+        preprocessing: Preprocessing,
+        network: Network,
+        variant: Variant,
+        place: str = "cpu",
     ) -> None:
-        memory_format = LAYOUTS[layout]
+        self.variant = variant
+        self.place = torch.device(place)
+        memory_format = LAYOUTS[variant.layout]
         twin = make_twin(case.network, network, case.width)
-        self.twin = twin.to(memory_format=memory_format)
-        images = torch.from_numpy(batch.images).permute(0, 3, 1, 2)
-        self.images = images.contiguous(memory_format=memory_format)
-        self.labels = torch.from_numpy(batch.labels)
-        self.mean = torch.tensor(preprocessing.mean).reshape(1, -1, 1, 1)
-        self.std = torch.tensor(preprocessing.std).reshape(1, -1, 1, 1)
+        self.twin = twin.to(self.place, memory_format=memory_format)
+        images, self.labels = (self._on_host(array) for array in (batch.images, batch.labels))
+        self.images = images.permute(0, 3, 1, 2).contiguous(memory_format=memory_format)
+        mean, std = preprocessing.mean, preprocessing.std
+        self.mean = torch.tensor(mean, device=self.place).reshape(1, -1, 1, 1)
+        self.std = torch.tensor(std, device=self.place).reshape(1, -1, 1, 1)
         kernels = [p for p in twin.parameters() if p.ndim > 1]
         others = [p for p in twin.parameters() if p.ndim == 1]
         self.optimizer = torch.optim.AdamW(
             [{"params": kernels}, {"params": others, "weight_decay": 0.0}],
             lr=LEARNING_RATE,
             weight_decay=WEIGHT_DECAY,
-            fused=True,  # the fastest of its implementations on a CPU
+            fused=True,  # the fastest of its implementations
+        )
+        self._batch_loss = self._prepared(self._loss_of)
+        self._batch_probabilities = self._prepared(self._probabilities_of)
+
+    def _on_host(self, array: NDArray[Any]) -> torch.Tensor:
+        tensor = torch.from_numpy(array)
+        # as a DataLoader with pin_memory hands it over: the copy then does not hold up the host
+        return tensor if self.place.type == "cpu" else tensor.pin_memory()
+
+    def _prepared(self, function: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        return torch.compile(function, dynamic=False) if self.variant.compiled else function
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(self.place.type, torch.bfloat16, enabled=self.variant.amp)
+
+    def _logits_of(self, images: torch.Tensor) -> torch.Tensor:
+        return self.twin(images.to(torch.float32).sub_(self.mean).div_(self.std))
+
+    def _loss_of(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.cross_entropy(
+            self._logits_of(images), labels, label_smoothing=LABEL_SMOOTHING
         )
 
-    def inputs(self) -> torch.Tensor:
-        return self.images.to(torch.float32).sub_(self.mean).div_(self.std)
+    def _probabilities_of(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.softmax(self._logits_of(images), dim=1)
+
+    def _sent(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.to(self.place, non_blocking=True)
 
     def loss(self) -> torch.Tensor:
         """The loss in training, with gradients in the parameters."""
         self.optimizer.zero_grad(set_to_none=True)
-        logits = self.twin(self.inputs())
-        loss = torch.nn.functional.cross_entropy(
-            logits, self.labels, label_smoothing=LABEL_SMOOTHING
-        )
+        with self._precision():
+            loss = self._batch_loss(self._sent(self.images), self._sent(self.labels))
         loss.backward()
         return loss
 
@@ -177,14 +225,16 @@ class Theirs:
 
     @torch.inference_mode()
     def infer(self) -> torch.Tensor:
-        return torch.softmax(self.twin(self.inputs()), dim=1)
+        """Probabilities on the host, where ours are as well."""
+        with self._precision():
+            return self._batch_probabilities(self._sent(self.images)).cpu()
 
     def logits(self) -> NDArray[np.float32]:
         self.twin.eval()
         with torch.inference_mode():
-            logits = self.twin(self.inputs())
+            logits = self._logits_of(self._sent(self.images))
         self.twin.train()
-        return logits.numpy()
+        return logits.cpu().numpy()
 
 
 def compare_results(ours: Ours, twins: Iterable[Theirs]) -> Sameness:
@@ -193,14 +243,16 @@ def compare_results(ours: Ours, twins: Iterable[Theirs]) -> Sameness:
     loss = ours.train().loss
     store = ours.network.store
     gradients = store.unflatten(np.array(store.device.get(store.grads)))
-    worst = Sameness(0.0, 0.0, 0.0)
-    for theirs in twins:
-        worst = Sameness(
-            max(worst.outputs, float(np.abs(logits - theirs.logits()).max())),
-            max(worst.loss, abs(loss - theirs.loss().item())),
-            max(worst.gradients, gradient_difference(ours.network, gradients, theirs.twin)),
+    differences = [
+        (
+            np.abs(logits - theirs.logits()).max(),
+            abs(loss - theirs.loss().item()),
+            gradient_difference(ours.network, gradients, theirs.twin),
         )
-    return worst
+        for theirs in twins
+    ]
+    # NumPy's maximum, because Python's would pass over NaN
+    return Sameness(*np.max(differences, axis=0).tolist())
 
 
 def gradient_difference(
@@ -211,7 +263,7 @@ def gradient_difference(
     for pair in pairs(network, twin):
         if pair.path in gradients:
             assert pair.tensor.grad is not None
-            expected = pair.tensor.grad.numpy()
+            expected = pair.tensor.grad.cpu().numpy()
             difference += float(np.square(pair.convert(gradients[pair.path]) - expected).sum())
             norm += float(np.square(expected).sum())
     return (difference / norm) ** 0.5

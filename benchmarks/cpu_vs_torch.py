@@ -9,25 +9,22 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
-import shlex
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cases import DEFAULT_CASES, NETWORKS, Case
-from machine import BUSY, describe_machine, describe_versions
-from paired_timing import Call, compare
+from cases import CPU_CASES, Case, chosen_cases
+from command_line import add_case_options, check_target, describe_command, positive, say, warn
+from machine import describe_machine, describe_versions
+from paired_timing import REPEATS, Call, compare
 from report import OURS, THEIRS, Result, as_json, heading, table
 
 from cpcnn.core.errors import CpcnnError
 from cpcnn.devices import Device, get_device
 
 SCHEMA_VERSION = 1
-REPEATS, TURN_SECONDS = 9, 0.2
+TURN_SECONDS = 0.2
 QUICK_REPEATS, QUICK_TURN_SECONDS, QUICK_BATCH_SIZE = 2, 0.01, 8
 
 
@@ -48,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         results = [
             measure(case, device, options.repeats, options.turn_seconds)
-            for case in chosen_cases(options)
+            for case in chosen_cases(CPU_CASES, options)
         ]
     except CpcnnError as error:
         say(f"error: {error}")
@@ -65,10 +62,8 @@ def describe_run(given: list[str], options: argparse.Namespace, device: Device) 
     """Return what the figures of a run depend on, as plain JSON values."""
     return {
         "schema_version": SCHEMA_VERSION,
-        "benchmark": "cpu_vs_torch",
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(["python", f"benchmarks/{Path(__file__).name}", *given]),
-        "machine": describe_machine(device),
+        **describe_command(__file__, given),
+        "machine": describe_machine(device) | {"threads": device.threads},  # type: ignore[attr-defined]
         "versions": describe_versions(),
         "repeats": options.repeats,
     }
@@ -84,20 +79,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         epilog="Size, channels, width and batch size apply to all networks; without them each has "
         "its own. A figure is worth something only if nothing else runs on the machine.",
     )
-    count, factor = positive(int), positive(float)
-    add = parser.add_argument
-    add(
-        "--networks",
-        nargs="+",
-        choices=NETWORKS,
-        default=NETWORKS,
-        metavar="NAME",
-        help=", ".join(NETWORKS),
-    )
-    add("--size", type=count, metavar="PX", help="side of the square images")
-    add("--channels", type=int, choices=(1, 3), help="1 = grey, 3 = colour")
-    add("--width", type=factor, metavar="X", help="scales the number of channels of the networks")
-    add("--batch-size", type=count, metavar="N", help="images per step")
+    add_case_options(parser)
+    count, add = positive(int), parser.add_argument
     add("--repeats", type=count, metavar="N", help=f"turns of each side (default: {REPEATS})")
     add("--threads", type=count, metavar="N", help="of each side (default: the usable cores)")
     add("--json", type=Path, metavar="FILE", help="write all figures to FILE as well")
@@ -107,36 +90,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     options.turn_seconds = QUICK_TURN_SECONDS if options.quick else TURN_SECONDS
     if options.quick:
         options.batch_size = options.batch_size or QUICK_BATCH_SIZE
-    if options.json and not options.json.parent.is_dir():
-        parser.error(f"argument --json: there is no folder {options.json.parent}")
+    check_target(parser, options.json)
     return options
-
-
-def positive(kind: type[int] | type[float]) -> Callable[[str], int | float]:
-    """Return a parser of numbers above zero."""
-    allowed = "a whole number" if kind is int else "a number"
-
-    def parse_number(text: str) -> int | float:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = kind(0)
-        if not 0 < value < math.inf:
-            raise argparse.ArgumentTypeError(f"{text!r} is not {allowed} above zero")
-        return value
-
-    return parse_number
-
-
-def chosen_cases(options: argparse.Namespace) -> list[Case]:
-    """Return what to measure: the default cases of the networks, with what was asked for."""
-    asked = {
-        name: getattr(options, name)
-        for name in ("size", "channels", "width", "batch_size")
-        if getattr(options, name) is not None
-    }
-    chosen = [case for case in DEFAULT_CASES if case.network in options.networks]
-    return list(dict.fromkeys(replace(case, **asked) for case in chosen))
 
 
 # ---- Measuring -------------------------------------------------------------------------------
@@ -144,13 +99,13 @@ def chosen_cases(options: argparse.Namespace) -> list[Case]:
 
 def measure(case: Case, device: Device, repeats: int, turn_seconds: float) -> Result:
     """Build both sides, see that they compute the same, and time them."""
-    from contenders import LAYOUTS, Ours, Theirs, compare_results, make_batch
+    from contenders import CPU_VARIANTS, Ours, Theirs, compare_results, make_batch
 
     batch, preprocessing = make_batch(case)
     ours = Ours(case, batch, preprocessing, device)
     theirs = {
-        f"{THEIRS} {layout}": Theirs(case, batch, preprocessing, ours.network, layout)
-        for layout in LAYOUTS
+        f"{THEIRS} {name}": Theirs(case, batch, preprocessing, ours.network, variant)
+        for name, variant in CPU_VARIANTS.items()
     }
     sameness = compare_results(ours, theirs.values())
     say(f"{case}: {sameness}")
@@ -166,18 +121,6 @@ def measure(case: Case, device: Device, repeats: int, turn_seconds: float) -> Re
 
 def calls(contenders: dict[str, Any], method: str) -> dict[str, Call]:
     return {name: getattr(contender, method) for name, contender in contenders.items()}
-
-
-def warn(repeats: int, busy: float | None) -> None:
-    """Say what makes the figures of this run worth less."""
-    if repeats < REPEATS:
-        say(f"Fewer than {REPEATS} turns of each side: do not publish these figures.")
-    if busy is not None and busy > BUSY:
-        say(f"Other work runs on this machine (load {busy}): do not publish these figures.")
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

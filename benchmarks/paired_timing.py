@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 Call: TypeAlias = Callable[[], object]
+Clock: TypeAlias = Callable[[Call, int], float]  # seconds of one call, measured over many
 
+REPEATS = 9  # rounds, so that a median is worth something
 WARM_UP_CALLS = 2
 SLICE = 0.01  # seconds between two looks at whether the process has come to rest
 AT_REST = 0.1  # share of a slice that a process at rest may compute
@@ -47,24 +49,26 @@ class Comparison:
         return low, high
 
 
-def compare(contenders: Mapping[str, Call], *, repeats: int, turn_seconds: float) -> Comparison:
-    """Give every contender `repeats` turns, in rounds: a, b, c, a, b, c, …
+def wall_clock(call: Call, count: int) -> float:
+    """Time calls that are done when they return."""
+    start = time.perf_counter()
+    for _ in range(count):
+        call()
+    return (time.perf_counter() - start) / count
 
-    A turn begins when the process is at rest. It is one call that does not count, which wakes the
-    contender's threads and fetches its memory, and then as many as fill `turn_seconds`.
-    """
-    counts = {}
-    for name, call in contenders.items():
-        for _ in range(WARM_UP_CALLS):
+
+def waiting_clock(wait: Call) -> Clock:
+    """Return a clock for calls that only start work, which `wait` waits for."""
+
+    def clock(call: Call, count: int) -> float:
+        wait()
+        start = time.perf_counter()
+        for _ in range(count):
             call()
-        counts[name] = max(1, round(turn_seconds / _seconds_per_call(call, 1)))
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(repeats):
-        for name, call in contenders.items():
-            come_to_rest()
-            call()
-            seconds[name].append(_seconds_per_call(call, counts[name]))
-    return Comparison(seconds)
+        wait()
+        return (time.perf_counter() - start) / count
+
+    return clock
 
 
 def come_to_rest() -> None:
@@ -85,8 +89,28 @@ def come_to_rest() -> None:
     )
 
 
-def _seconds_per_call(call: Call, count: int) -> float:
-    start = time.perf_counter()
-    for _ in range(count):
-        call()
-    return (time.perf_counter() - start) / count
+def compare(
+    contenders: Mapping[str, Call],
+    *,
+    repeats: int,
+    turn_seconds: float,
+    clock: Clock = wall_clock,
+    before_turn: Call = come_to_rest,
+) -> Comparison:
+    """Give every contender `repeats` turns, in rounds: a, b, c, a, b, c, …
+
+    A turn begins when `before_turn` is done. It is one call that does not count, which wakes the
+    contender's threads and fetches its memory, and then as many as fill `turn_seconds`.
+    """
+    counts = {}
+    for name, call in contenders.items():
+        for _ in range(WARM_UP_CALLS):
+            call()
+        counts[name] = max(1, round(turn_seconds / clock(call, 1)))
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(repeats):
+        for name, call in contenders.items():
+            before_turn()
+            call()
+            seconds[name].append(clock(call, counts[name]))
+    return Comparison(seconds)
