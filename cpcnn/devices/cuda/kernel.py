@@ -68,6 +68,8 @@ class Parameter:
         c_type = re.sub(r"\w+", lambda word: types.get(word[0], word[0]), self.c_type)
         if wide := re.fullmatch(r"Accumulator<(\w+)>", c_type):
             c_type = accumulator(wide[1])
+        if c_type not in DTYPES:
+            raise LaunchError(f"{self.name} is of a type that cannot be passed: {c_type}")
         return replace(self, c_type=c_type)
 
     @property

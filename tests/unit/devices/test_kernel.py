@@ -38,6 +38,7 @@ __global__ void __launch_bounds__(128, 4) move(
 }
 
 __global__ void __launch_bounds__(256) plain(float* y) {}
+__global__ void __launch_bounds__(256) odd(float* y, short count) {}
 """
 
 
@@ -150,6 +151,12 @@ def test_types_follow_the_instance(move: Kernel) -> None:
 def test_an_unknown_kernel_is_an_error() -> None:
     with pytest.raises(LaunchError, match=r"moves\.cu declares no kernel mov"):
         _ = Kernel("moves.cu", "mov", [()]).parameters
+
+
+def test_a_type_without_a_dtype_is_an_error(ctx: Any) -> None:
+    odd = Kernel("moves.cu", "odd", [()])
+    with pytest.raises(LaunchError, match="count is of a type that cannot be passed: short"):
+        odd(ctx, linear(1), (), y=aligned(4), count=1)
 
 
 # ---- Launching -------------------------------------------------------------------------------
