@@ -18,6 +18,7 @@ from cpcnn.devices import Device
 from cpcnn.testing import check_op
 
 EXAMPLES = 30
+MANY = 1000  # of the long tier
 ACTIVATIONS = [None, "linear", "relu", "sigmoid", "tanh", "softmax"]
 
 
@@ -97,6 +98,7 @@ def test_conv2d_keeps_the_contract_of_ops(device: Device, case: Any, activation:
 
 
 @pytest.mark.long
+@settings(max_examples=MANY)
 @given(geometries(), st.sampled_from(ACTIVATIONS))
 def test_many_convolutions(device: Device, case: Any, activation: Any) -> None:
     x, w, b, window, groups = case

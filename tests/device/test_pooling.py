@@ -17,6 +17,7 @@ from cpcnn.devices import Device
 from cpcnn.testing import check_op
 
 EXAMPLES = 30
+MANY = 1000  # of the long tier
 
 
 def distinct(*shape: int) -> NDArray[np.float64]:
@@ -92,6 +93,7 @@ def test_pooling_keeps_the_contract_of_ops(
 
 
 @pytest.mark.long
+@settings(max_examples=MANY)
 @given(geometries(), st.sampled_from(["max_pool", "average_pool"]), st.booleans())
 def test_many_poolings(device: Device, case: Any, name: str, ties: bool) -> None:
     shape, window = case

@@ -10,9 +10,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from cpcnn.core.window import Window
+from cpcnn.devices.cuda.kernel import C_TYPES, full_vector
 from cpcnn.ops.padding import pad, unpad
 
 CHANNELS = [1, 2, 3, 4, 5, 8, 12, 16]
+
+
+def instance(dtype: Any, wide: bool) -> tuple[str, int]:
+    """The instance for a type: whole vectors, or one element."""
+    c_type = C_TYPES[str(dtype)]
+    return c_type, full_vector(c_type) if wide else 1
 
 
 @st.composite

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from convolutions import windows
+from convolutions import instance, windows
 from emulation import EmulatedCudaDevice, guards
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,7 +24,6 @@ from cpcnn.devices.cuda.depthwise import (
     depthwise_weight_gradient,
 )
 from cpcnn.devices.cuda.geometry import Launch, place_parts
-from cpcnn.devices.cuda.kernel import C_TYPES, full_vector
 from cpcnn.devices.cuda.windows import window_arguments
 from cpcnn.testing import check_op
 
@@ -42,12 +41,6 @@ def exact_results(
     ctx = Context(get_device("numpy"), grad=True)
     y, record = ctx.ops.conv2d(exactly(x), exactly(w), None, window, groups=x.shape[3])
     return (y, *ctx.ops.backward(exactly(dy), record)[:2])
-
-
-def instance(dtype: Any, wide: bool) -> tuple[str, int]:
-    """The instance for a type: whole vectors, or one element."""
-    c_type = C_TYPES[str(dtype)]
-    return c_type, full_vector(c_type) if wide else 1
 
 
 @given(windows(), st.sampled_from(CHANNELS), st.sampled_from(MULTIPLIERS), dtypes, seeds)

@@ -135,6 +135,32 @@ def test_the_ends_of_the_rate(ctx: Context, dtype: Any) -> None:
     assert_same_bits(ctx.ops.dropout(x, 1.0, rng)[0], np.zeros_like(x))
 
 
+@given(streams, st.integers(0, 40), dtypes)
+def test_a_word_at_the_threshold_is_kept(
+    ctx: Context, rng: Philox, element: int, dtype: Any
+) -> None:
+    word = int(rng.words(np.array([element // 4]))[0, element % 4])
+    x = np.ones(41, dtype)
+    for threshold, kept in ((word, True), (word + 1, False)):
+        y, _ = ctx.ops.dropout(x, threshold / 2**32, rng)
+        assert (float(y[element]) != 0) == (kept and threshold < 2**32)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("size", [1, 5, 1024, 5000])
+def test_what_is_launched(
+    ctx: Context, monkeypatch: pytest.MonkeyPatch, size: int, dtype: Any
+) -> None:
+    """A thread for each group of elements; at rate 1 a threshold that no word reaches."""
+    calls: list[Any] = []
+    monkeypatch.setattr(ours, "dropout", lambda *args, **named: calls.append((args, named)))
+    ctx.ops.dropout(np.ones(size, dtype), 1.0, Philox(0, "dropout/x"))
+    ((_, launch, (_, vec)), named) = calls[0]
+    assert named["threshold"] == 2**32
+    group = max(vec, ours.WORDS) * launch.block[0]
+    assert (launch.grid[0] - 1) * group < size <= launch.grid[0] * group
+
+
 def test_no_mask_is_kept(ctx: Context) -> None:
     x, rng = np.ones((4, 5), "float32"), Philox(1, "dropout/x")
     assert ctx.ops.dropout(x, 0.25, rng)[1].saved == (0.25, rng)

@@ -151,7 +151,9 @@ def test_statistics_from_parts_of_any_size(
         centre, variance = exactly(values).mean(0), exactly(values).var(0)
         # the reference rounds a mean of 30000 too, and its deviations with it
         slack = 1e-9 if wide == np.float64 and mean else 0.0
-        assert_rounded(found[0], centre, magnitude=np.abs(exactly(values)).mean(0))
+        # parts are joined in double, which is exact for float32 and rounds each part for float64
+        steps = 8 + (count if wide == np.float64 else 0)
+        assert_rounded(found[0], centre, steps, magnitude=np.abs(exactly(values)).mean(0))
         assert found[0].tobytes() == running[0].tobytes()
         assert_rounded(running[1], variance, steps=40, magnitude=variance + slack)
         assert_rounded(found[1], 1 / np.sqrt(variance + 0.25), steps=40, magnitude=2 + slack)

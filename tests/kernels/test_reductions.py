@@ -119,5 +119,6 @@ def test_parts_of_huge_arrays(elements: int, width: int) -> None:
     assert (launch.grid[1] - 1) * launch.block[0] < width
     assert number == 1 or number * launch.grid[1] <= geometry.PART_BLOCKS + launch.grid[1]
     assert part_rows + geometry.THREADS <= INT_MAX
+    assert part_rows >= launch.block[1] * geometry.PART_DEPTH  # or joining costs more than summing
     joins(width).check(geometry.THREADS)
     assert joins(width).grid[0] * joins(width).block[0] >= width

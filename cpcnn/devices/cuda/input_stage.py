@@ -12,7 +12,6 @@ from .kernel import (
     C_TYPES,
     FLOATS,
     Kernel,
-    Launcher,
     c_type_of,
     contiguous,
     full_vector,
@@ -76,7 +75,7 @@ class FusedInputStage(Action):
         stored, height, width, found = images.shape
         count = stored if index is None else index.shape[0]
         y: Any = ctx.empty((count, height, width, channels or found), dtype)
-        vec = _vector(ctx, images, y)
+        vec = vector_width(ctx, y.shape[3], y)
         input_stage(
             ctx,
             rows(count * height, y.shape[3] // vec, width),
@@ -95,13 +94,6 @@ class FusedInputStage(Action):
             vectors=y.shape[3] // vec,
         )
         return y
-
-
-def _vector(ctx: Context, images: Any, y: Any) -> int:
-    """Return VEC: y is stored in packs, and a launch wants as many stored pixels aligned."""
-    vec = vector_width(ctx, y.shape[3], y)
-    launcher: Launcher = ctx.device.launcher  # type: ignore[attr-defined]
-    return vec if launcher.address(images) % (vec * images.dtype.itemsize) == 0 else 1
 
 
 def _converted(ctx: Context, array: Any, dtype: str) -> Any:

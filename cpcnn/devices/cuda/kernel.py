@@ -168,19 +168,15 @@ class Kernel:
 
     @cache  # noqa: B019  kernels live as long as the program
     def _resolve(self, instance: Instance) -> tuple[tuple[Parameter, ...], dict[str, int]]:
-        """Return the parameters of an instance, and the alignment of each in bytes."""
+        """Return the parameters of an instance, and the bytes to which arrays of T are aligned."""
         if instance not in self.instances:
             raise self._error(instance, f"is none of the instances {self.instances}")
         bound = dict(zip(self.template, instance, strict=True))
         types = {name: str(value) for name, value in bound.items() if isinstance(value, str)}
         parameters = tuple(parameter.resolved(types) for parameter in self.parameters)
         vector = int(bound.get("VEC", 1))
-        element = {name: np_size(DTYPES[c_type]) for name, c_type in types.items()}
-        alignment = {
-            p.name: vector * element[p.c_type]
-            for p in self.parameters
-            if p.pointer and p.c_type in element
-        }
+        width = vector * np_size(DTYPES[types["T"]]) if "T" in types else 1
+        alignment = {p.name: width for p in self.parameters if p.pointer and p.c_type == "T"}
         return parameters, alignment
 
     def _check_array(

@@ -1,8 +1,8 @@
 // Elementwise activations, alone and with the bias of a layer before them.
 #include "activations.cuh"
 
-// y = activation(y + bias) in place over rows (M, C); bias (C,). Blocks of x × y threads take y rows
-// at a time; a thread along x keeps its channels, so that it reads their bias once.
+// y = activation(y + bias) in place over rows (M, C); bias (C,). Blocks of x × y threads take y
+// rows at a time; a thread along x keeps its channels, so that it reads their bias once.
 template <typename T, int VEC>
 __global__ void __launch_bounds__(256, 4) bias_activation(
     T* __restrict__ y, const T* __restrict__ bias,  // or null

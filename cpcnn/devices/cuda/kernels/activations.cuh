@@ -1,5 +1,5 @@
-// Activations by number, as `CODES` of elementwise.py counts them. Gradients are written in terms of
-// the output alone. The switches are the same for all threads.
+// Activations by number, as `CODES` of elementwise.py counts them. Gradients are written in terms
+// of the output alone. The switches are the same for all threads.
 #include "common.cuh"
 
 constexpr int RELU = 1;

@@ -6,10 +6,11 @@
 __device__ __forceinline__ float logarithm(float x) { return logf(x); }
 __device__ __forceinline__ double logarithm(double x) { return log(x); }
 
-// losses = -sum(target * log_softmax(logits)), and in `gradient` softmax(logits) - target. The target
-// is `spread` for every class, and `certainty` more for the label, if there is a class of its number.
+// losses = -sum(target * log_softmax(logits)), and in `gradient` softmax(logits) - target. The
+// target is `spread` for every class, and `certainty` more for the label, if there is a class of
+// its number.
 template <typename T, typename Label>
-__global__ void __launch_bounds__(256, 4) cross_entropy(
+__global__ void __launch_bounds__(256, 3) cross_entropy(
     const T* __restrict__ logits, const Label* __restrict__ labels, T* __restrict__ losses,
     T* __restrict__ gradient,  // or null
     long long rows, int classes, Accumulator<T> certainty, Accumulator<T> spread) {
@@ -17,6 +18,7 @@ __global__ void __launch_bounds__(256, 4) cross_entropy(
     if (row >= rows) return;  // the whole warp
     const Label label = labels[row];
     logits += row * classes;
+    if (gradient != nullptr) gradient += row * classes;
     Accumulator<T> largest = -infinity();
     for (int c = threadIdx.x; c < classes; c += WARP) {
         const Accumulator<T> logit = widen(logits[c]);
@@ -24,16 +26,15 @@ __global__ void __launch_bounds__(256, 4) cross_entropy(
     }
     largest = warp_max(largest);
     Accumulator<T> sum = 0;
-    for (int c = threadIdx.x; c < classes; c += WARP) sum += exponential(widen(logits[c]) - largest);
+    for (int c = threadIdx.x; c < classes; c += WARP) sum += exponential(
+        widen(logits[c]) - largest);
     const Accumulator<T> log_sum = logarithm(warp_sum(sum));
     Accumulator<T> loss = 0;
     for (int c = threadIdx.x; c < classes; c += WARP) {
         const Accumulator<T> log_p = widen(logits[c]) - largest - log_sum;
         const Accumulator<T> target = (c == label ? certainty : 0) + spread;
         loss -= target * log_p;
-        if (gradient != nullptr) {
-            gradient[row * classes + c] = narrow<T>(exponential(log_p) - target);
-        }
+        if (gradient != nullptr) gradient[c] = narrow<T>(exponential(log_p) - target);
     }
     loss = warp_sum(loss);
     if (threadIdx.x == 0) losses[row] = narrow<T>(loss);

@@ -3,8 +3,8 @@
 #include "philox.cuh"
 
 // y = x * scale where the random word of the element is at least `threshold`, else 0. Element i has
-// word i % 4 of counter i / 4. Each thread takes groups of neighbouring elements, so that no counter
-// is drawn twice; the last pack of an array may be short.
+// word i % 4 of counter i / 4. Each thread takes groups of neighbouring elements, so that no
+// counter is drawn twice; the last pack of an array may be short.
 template <typename T, int VEC>
 __global__ void __launch_bounds__(256, 4) dropout(
     const T* __restrict__ x, T* __restrict__ y, long long size, unsigned long long threshold,

@@ -1,4 +1,4 @@
-// Whether numbers are finite, and how long a gradient is: on the device, since the host need not know.
+// Whether numbers are finite, and how long a gradient is: the host need not know.
 #include "reduction.cuh"
 
 template <typename A> __device__ __forceinline__ bool is_finite(A x) {

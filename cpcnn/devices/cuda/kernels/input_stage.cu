@@ -28,7 +28,8 @@ template <typename A> __device__ __forceinline__ Between<A> between(double place
 // One channel of an image (H, W, C) at a place between pixels.
 template <typename A, typename Pixel>
 __device__ __forceinline__ A bilinear(
-    const Pixel* channel, const Between<A>& row, const Between<A>& column, int width, int channels) {
+    const Pixel* channel, const Between<A>& row, const Between<A>& column, int width,
+    int channels) {
     const Pixel* upper = channel + static_cast<long long>(row.low) * width * channels;
     const Pixel* lower = channel + static_cast<long long>(row.high) * width * channels;
     const long long left = static_cast<long long>(column.low) * channels;

@@ -35,7 +35,9 @@ template <int VEC, typename A> __device__ __forceinline__ void sum_columns(A (&s
         __syncthreads();
         if (y + half < height) {
 #pragma unroll
-            for (int k = 0; k < VEC; k++) values[k][thread] += values[k][thread + half * blockDim.x];
+            for (int k = 0; k < VEC; k++) {
+                values[k][thread] += values[k][thread + half * blockDim.x];
+            }
         }
         height = half;
     }

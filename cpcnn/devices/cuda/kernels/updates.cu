@@ -51,7 +51,7 @@ __global__ void __launch_bounds__(256, 4) sgd_update(
     }
 }
 
-// The numbers of one Adam step, as the host computes them in double; see AdamUpdate of ops/updates.py.
+// The numbers of one Adam step, computed in double by the host; see AdamUpdate of ops/updates.py.
 template <typename T> struct Adam {
     T scale;
     T keep_first, take_first;    // beta_1 and 1 - beta_1
