@@ -15,7 +15,7 @@ from cpcnn.core.context import Context
 from cpcnn.core.errors import UsageError
 from cpcnn.devices.cuda import elementwise, geometry
 from cpcnn.devices.cuda.elementwise import CODES, finish, gradient_before
-from cpcnn.devices.cuda.geometry import INT_MAX, Launch, linear, sweep, warps
+from cpcnn.devices.cuda.geometry import LIMITS, Launch, linear, sweep, warps
 from cpcnn.devices.cuda.kernel import C_TYPES, full_vector
 from cpcnn.ops.activations import ACTIVATIONS, Activation, Function, get_activation
 from cpcnn.testing import check_op
@@ -249,5 +249,5 @@ def test_geometry_of_huge_arrays(rows: int, width: int) -> None:
     assert -(-width // x) == -(-width // geometry.THREADS)  # no more turns than needed
     if rows <= geometry.SWEEP_BLOCKS:
         assert (launch.grid[0] - 1) * y < max(rows, 1)  # no block without a row
-    assert x <= width <= INT_MAX
+    assert x <= width <= LIMITS[0]
     linear(rows).check(geometry.THREADS)

@@ -17,7 +17,7 @@ from cpcnn.core.context import Context
 from cpcnn.core.errors import UsageError
 from cpcnn.devices import get_device
 from cpcnn.devices.cuda import input_stage as ours
-from cpcnn.devices.cuda.geometry import INT_MAX, THREADS, Launch, rows
+from cpcnn.devices.cuda.geometry import LIMITS, THREADS, Launch, rows
 from cpcnn.devices.cuda.kernel import C_TYPES, full_vector
 from cpcnn.ops.input_stage import InputStage
 from cpcnn.testing import check_op
@@ -255,6 +255,6 @@ def test_the_contract_of_ops(device: EmulatedCudaDevice, dtype: str, batch: int)
             )  # fmt: skip
 
 
-@given(st.integers(1, INT_MAX), st.sampled_from([1, 3, 4, 8, 512]), st.integers(1, 10_000))
+@given(st.integers(1, LIMITS[0]), st.sampled_from([1, 3, 4, 8, 512]), st.integers(1, 10_000))
 def test_geometry_of_large_batches(count: int, vectors: int, width: int) -> None:
     rows(count, vectors, width).check(THREADS)

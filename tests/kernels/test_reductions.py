@@ -13,7 +13,7 @@ from rounding import DTYPES, accumulator_of, assert_rounded, dtypes, exactly, no
 
 from cpcnn.core.context import Context
 from cpcnn.devices.cuda import geometry
-from cpcnn.devices.cuda.geometry import INT_MAX, Launch, joins, row_parts
+from cpcnn.devices.cuda.geometry import LIMITS, Launch, joins, row_parts
 from cpcnn.devices.cuda.kernel import C_TYPES, full_vector
 from cpcnn.devices.cuda.reductions import join, join_parts, sum_parts, sum_rows
 
@@ -118,7 +118,7 @@ def test_parts_of_huge_arrays(elements: int, width: int) -> None:
     assert launch.grid[1] * launch.block[0] >= width
     assert (launch.grid[1] - 1) * launch.block[0] < width
     assert number == 1 or number * launch.grid[1] <= geometry.PART_BLOCKS + launch.grid[1]
-    assert part_rows + geometry.THREADS <= INT_MAX
+    assert part_rows + geometry.THREADS <= LIMITS[0]
     assert part_rows >= launch.block[1] * geometry.PART_DEPTH  # or joining costs more than summing
     joins(width).check(geometry.THREADS)
     assert joins(width).grid[0] * joins(width).block[0] >= width

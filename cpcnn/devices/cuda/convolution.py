@@ -12,10 +12,10 @@ from .columns import Columns
 from .dense import multiply, same_floats
 from .elementwise import finish, gradient_before, is_linear
 from .geometry import LIMITS, THREADS, linear
-from .kernel import FLOATS, Kernel, c_type_of, contiguous
+from .kernel import Kernel, c_type_of, contiguous, each
 from .reductions import accumulator_dtype, sum_rows
 
-add_product = Kernel("im2col.cu", "add_product", [(c_type,) for c_type in FLOATS])
+add_product = Kernel("im2col.cu", "add_product", each())
 
 MOST_PLACES = THREADS * LIMITS[1]  # in the columns of a pixel, or among its outputs
 

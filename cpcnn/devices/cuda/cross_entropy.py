@@ -8,7 +8,7 @@ from ...core.context import Context
 from ...core.typing import Array, Saved
 from ...ops.table import Op
 from .geometry import warps
-from .kernel import FLOATS, Kernel, c_type_of, contiguous, is_floating
+from .kernel import FLOATS, Kernel, c_type_of, contiguous, each, is_floating
 
 LABELS = ("int", "long long")
 
@@ -17,7 +17,7 @@ cross_entropy = Kernel(
     "cross_entropy",
     [(c_type, label) for c_type in FLOATS for label in LABELS],
 )
-weigh_rows = Kernel("cross_entropy.cu", "weigh_rows", [(c_type,) for c_type in FLOATS])
+weigh_rows = Kernel("cross_entropy.cu", "weigh_rows", each())
 
 
 class WarpCrossEntropy(Op):

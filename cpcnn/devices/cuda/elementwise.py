@@ -13,21 +13,20 @@ from ...ops.activations import get_activation
 from ...ops.table import Op
 from .geometry import linear, sweep, warps
 from .kernel import (
-    FLOATS,
     Kernel,
     c_type_of,
     contiguous,
+    each,
     is_floating,
     vector_width,
     vectorised,
 )
 
-EACH = [(c_type,) for c_type in FLOATS]
 bias_activation = Kernel("activation.cu", "bias_activation", vectorised())
 activation_forward = Kernel("activation.cu", "activation_forward", vectorised())
 activation_backward = Kernel("activation.cu", "activation_backward", vectorised())
-softmax_forward = Kernel("softmax.cu", "softmax_forward", EACH)
-softmax_backward = Kernel("softmax.cu", "softmax_backward", EACH)
+softmax_forward = Kernel("softmax.cu", "softmax_forward", each())
+softmax_backward = Kernel("softmax.cu", "softmax_backward", each())
 
 SOFTMAX = "softmax"
 # As activations.cuh numbers them. Softmax has kernels of its own, which come after the linear one.

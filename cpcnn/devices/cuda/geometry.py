@@ -13,7 +13,6 @@ PART_BLOCKS = 1 << 10  # of a grid that sums: they fill any GPU, and few parts a
 PART_DEPTH = 8  # rows that a thread sums at least, when there are as many
 PART_SUMS = 1 << 20  # of a grid whose threads sum by themselves: they fill any GPU
 LIMITS = (2**31 - 1, 65535, 65535)  # blocks along x, y and z
-INT_MAX = 2**31 - 1
 
 
 class Launch(NamedTuple):

@@ -259,6 +259,11 @@ def vectorised(types: Sequence[str] = FLOATS) -> list[Instance]:
     return [(c_type, vector) for c_type in types for vector in (1, full_vector(c_type))]
 
 
+def each(types: Sequence[str] = FLOATS) -> list[Instance]:
+    """Return the instances (T,) of each type."""
+    return [(c_type,) for c_type in types]
+
+
 def vector_width(ctx: Context, length: int, *arrays: Any) -> int:
     """Return the widest VEC for rows of `length` elements: 1, unless all arrays are aligned."""
     launcher: Launcher = ctx.device.launcher  # type: ignore[attr-defined]

@@ -10,22 +10,21 @@ from ...ops.table import Op
 from .elementwise import SOFTMAX, code_of, finish, gradient_before, has_kernel, is_linear
 from .geometry import joins, linear, row_parts, sweep
 from .kernel import (
-    FLOATS,
     Kernel,
     c_type_of,
     contiguous,
+    each,
     is_floating,
     vector_width,
     vectorised,
 )
 from .reductions import accumulator_dtype, join
 
-EACH = [(c_type,) for c_type in FLOATS]
+STATISTICS = ("float", "double")  # are of no other type
+
 batch_norm_moments = Kernel("batch_norm.cu", "batch_norm_moments", vectorised())
-batch_norm_statistics = Kernel("batch_norm.cu", "batch_norm_statistics", EACH)
-batch_norm_running = Kernel(
-    "batch_norm.cu", "batch_norm_running", [("float",), ("double",)]
-)  # it sees no elements, only statistics
+batch_norm_statistics = Kernel("batch_norm.cu", "batch_norm_statistics", each())
+batch_norm_running = Kernel("batch_norm.cu", "batch_norm_running", each(STATISTICS))
 batch_norm_forward = Kernel("batch_norm.cu", "batch_norm_forward", vectorised())
 batch_norm_gradient_sums = Kernel("batch_norm.cu", "batch_norm_gradient_sums", vectorised())
 batch_norm_backward = Kernel("batch_norm.cu", "batch_norm_backward", vectorised())

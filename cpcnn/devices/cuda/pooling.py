@@ -10,10 +10,10 @@ from ...core.window import Window
 from ...ops.table import Op
 from .geometry import rows, tiles
 from .kernel import (
-    FLOATS,
     Kernel,
     c_type_of,
     contiguous,
+    each,
     is_floating,
     vector_width,
     vectorised,
@@ -24,11 +24,10 @@ max_pool_forward = Kernel("pooling.cu", "max_pool_forward", vectorised())
 max_pool_backward = Kernel("pooling.cu", "max_pool_backward", vectorised())
 average_pool_forward = Kernel("pooling.cu", "average_pool_forward", vectorised())
 average_pool_backward = Kernel("pooling.cu", "average_pool_backward", vectorised())
-EACH = [(c_type,) for c_type in FLOATS]
 global_average_forward = Kernel("global_pooling.cu", "global_average_forward", vectorised())
 global_average_backward = Kernel("global_pooling.cu", "global_average_backward", vectorised())
-global_max_forward = Kernel("global_pooling.cu", "global_max_forward", EACH)
-global_max_backward = Kernel("global_pooling.cu", "global_max_backward", EACH)
+global_max_forward = Kernel("global_pooling.cu", "global_max_forward", each())
+global_max_backward = Kernel("global_pooling.cu", "global_max_backward", each())
 
 CELLS = 256  # of a window whose winner fits a byte
 
@@ -43,38 +42,17 @@ class WindowMaxPool(Op):
     @staticmethod
     def forward(ctx: Context, x: Array, window: Window) -> tuple[Array, Saved]:
         x = contiguous(ctx, x)
-        shape = _pooled(x.shape, window)
-        y = ctx.empty(shape, x.dtype)
-        winner = ctx.empty(shape, "uint8") if ctx.grad else None
-        vec = vector_width(ctx, shape[3], x, y)
-        max_pool_forward(
-            ctx,
-            rows(shape[0] * shape[1], shape[3] // vec, shape[2]),
-            (c_type_of(x), vec),
-            x=x,
-            y=y,
-            winner=winner,
-            vectors=shape[3] // vec,
-            **window_arguments(window, x.shape),
-        )
+        y = ctx.empty(_pooled(x.shape, window), x.dtype)
+        winner = ctx.empty(y.shape, "uint8") if ctx.grad else None
+        _row_by_row(ctx, max_pool_forward, window, x.shape, {"x": x, "y": y}, winner=winner)
         return y, (winner, window, x.shape)
 
     @staticmethod
     def backward(ctx: Context, dy: Array, saved: Saved) -> Array:
         winner, window, shape = saved
-        dy = contiguous(ctx, dy)
-        dx = ctx.empty(shape, dy.dtype)
-        vec = vector_width(ctx, shape[3], dy, dx)
-        max_pool_backward(
-            ctx,
-            rows(shape[0] * shape[1], shape[3] // vec, shape[2]),
-            (c_type_of(dy), vec),
-            dy=dy,
-            winner=winner,
-            dx=dx,
-            vectors=shape[3] // vec,
-            **window_arguments(window, shape),
-        )
+        dx: Array = ctx.empty(shape, dy.dtype)
+        arrays = {"dy": contiguous(ctx, dy), "dx": dx}
+        _row_by_row(ctx, max_pool_backward, window, shape, arrays, winner=winner)
         return dx
 
 
@@ -88,35 +66,16 @@ class WindowAveragePool(Op):
     @staticmethod
     def forward(ctx: Context, x: Array, window: Window) -> tuple[Array, Saved]:
         x = contiguous(ctx, x)
-        shape = _pooled(x.shape, window)
-        y = ctx.empty(shape, x.dtype)
-        vec = vector_width(ctx, shape[3], x, y)
-        average_pool_forward(
-            ctx,
-            rows(shape[0] * shape[1], shape[3] // vec, shape[2]),
-            (c_type_of(x), vec),
-            x=x,
-            y=y,
-            vectors=shape[3] // vec,
-            **window_arguments(window, x.shape),
-        )
+        y = ctx.empty(_pooled(x.shape, window), x.dtype)
+        _row_by_row(ctx, average_pool_forward, window, x.shape, {"x": x, "y": y})
         return y, (window, x.shape)
 
     @staticmethod
     def backward(ctx: Context, dy: Array, saved: Saved) -> Array:
         window, shape = saved
-        dy = contiguous(ctx, dy)
-        dx = ctx.empty(shape, dy.dtype)
-        vec = vector_width(ctx, shape[3], dy, dx)
-        average_pool_backward(
-            ctx,
-            rows(shape[0] * shape[1], shape[3] // vec, shape[2]),
-            (c_type_of(dy), vec),
-            dy=dy,
-            dx=dx,
-            vectors=shape[3] // vec,
-            **window_arguments(window, shape),
-        )
+        dx: Array = ctx.empty(shape, dy.dtype)
+        arrays = {"dy": contiguous(ctx, dy), "dx": dx}
+        _row_by_row(ctx, average_pool_backward, window, shape, arrays)
         return dx
 
 
@@ -206,6 +165,29 @@ class GlobalMaxPool(Op):
             channels=channels,
         )
         return dx
+
+
+def _row_by_row(
+    ctx: Context,
+    kernel: Kernel,
+    window: Window,
+    images: Shape,
+    arrays: dict[str, Any],
+    **others: Any,
+) -> None:
+    """Launch a kernel of pooling.cu for images of a shape; it writes the last of `arrays`."""
+    written = list(arrays.values())[-1]
+    n, height, width, channels = written.shape
+    vec = vector_width(ctx, channels, *arrays.values())
+    kernel(
+        ctx,
+        rows(n * height, channels // vec, width),
+        (c_type_of(written), vec),
+        vectors=channels // vec,
+        **arrays,
+        **others,
+        **window_arguments(window, images),
+    )
 
 
 def _pooled(shape: Shape, window: Window) -> Shape:

@@ -7,10 +7,10 @@ from typing import Any
 from ...core.context import Context
 from ...core.typing import Array
 from .geometry import joins, row_parts
-from .kernel import C_TYPES, FLOATS, Kernel, accumulator, c_type_of, vector_width, vectorised
+from .kernel import C_TYPES, Kernel, accumulator, c_type_of, each, vector_width, vectorised
 
 sum_parts = Kernel("column_sums.cu", "sum_parts", vectorised())
-join_parts = Kernel("column_sums.cu", "join_parts", [(c_type,) for c_type in FLOATS])
+join_parts = Kernel("column_sums.cu", "join_parts", each())
 
 
 def sum_rows(ctx: Context, rows: Array) -> Array:

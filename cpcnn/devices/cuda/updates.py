@@ -15,6 +15,7 @@ from .kernel import (
     Kernel,
     c_type_of,
     contiguous,
+    each,
     full_vector,
     is_floating,
     vector_width,
@@ -30,7 +31,7 @@ adam_update = Kernel("updates.cu", "adam_update", vectorised(TYPES))
 average_update = Kernel("updates.cu", "average_update", vectorised(TYPES))
 find_not_finite = Kernel("gradient_checks.cu", "find_not_finite", vectorised(TYPES))
 square_parts = Kernel("gradient_checks.cu", "square_parts", vectorised(TYPES))
-clipping_scale = Kernel("gradient_checks.cu", "clipping_scale", [(c_type,) for c_type in TYPES])
+clipping_scale = Kernel("gradient_checks.cu", "clipping_scale", each(TYPES))
 
 
 class FusedSGDUpdate(Action):
