@@ -11,8 +11,11 @@ settings.load_profile("ci")
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say how many tests a GPU would have run, and why there was none."""
+    # a whole module that is skipped has a report without keywords
     skipped = [
-        report for report in terminalreporter.stats.get("skipped", []) if "gpu" in report.keywords
+        report
+        for report in terminalreporter.stats.get("skipped", [])
+        if "gpu" in getattr(report, "keywords", ())
     ]
     if skipped:
         terminalreporter.section("no GPU", sep="-", yellow=True)
