@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 BUFFERS = 2  # of pinned memory for each size: one is filled while the other is copied
 SMALLEST = 1 << 12  # bytes of a pinned buffer
+LARGEST = 64 << 20  # bytes: pinned memory is taken from the whole machine, and is not given back
 
 
 class Staged(NamedTuple):
@@ -37,7 +38,7 @@ class Uploader:
 
     def put(self, host: NDArray[Any]) -> Any:
         """Return a copy on the GPU that the current stream may use at once."""
-        host = np.ascontiguousarray(host)
+        host = np.asarray(host, order="C")
         compute = self._cupy.cuda.get_current_stream()
         self._retire(compute)
         with self._stream:
@@ -49,6 +50,10 @@ class Uploader:
         return array
 
     def _copy(self, host: NDArray[Any], array: Any) -> None:
+        if host.nbytes > LARGEST:
+            array.set(host, stream=self._stream)
+            self._stream.synchronize()  # the host may change its array when this returns
+            return
         size = 1 << max(host.nbytes - 1, SMALLEST - 1).bit_length()
         buffers = self._staged.setdefault(size, [])
         memory = self._free_buffer(buffers, size)

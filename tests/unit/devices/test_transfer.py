@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cpcnn.devices.cuda import transfer
 from cpcnn.devices.cuda.transfer import BUFFERS, Uploader
 
 from .lazy_cupy import LazyArray, LazyCupy, Stream
@@ -107,10 +109,22 @@ def test_memory_is_used_again_when_its_last_use_is_over() -> None:
     assert all(bench.found)
 
 
-def test_arrays_of_any_layout_arrive() -> None:
+@pytest.mark.parametrize(
+    "host", [np.arange(24.0).reshape(4, 6)[:, ::2], np.array(3.0), np.zeros((0, 4)), np.eye(3).T]
+)
+def test_arrays_of_any_layout_arrive(host: Any) -> None:
     cupy = LazyCupy()
-    uploader = Uploader(cupy)
-    host = np.arange(24.0).reshape(4, 6)[:, ::2]
-    array = uploader.put(host)
+    array = Uploader(cupy).put(host)
     cupy.null.advance()
+    assert array.shape == host.shape
     assert np.array_equal(array.memory, host)
+
+
+def test_very_large_arrays_take_no_pinned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer, "LARGEST", 1000)
+    bench = Bench()
+    bench.put(600)
+    bench.read(0)
+    assert bench.uploader._staged == {}
+    bench.compute.advance()
+    assert bench.found == [True]
