@@ -9,7 +9,7 @@ from ...core.context import Context
 from ...core.typing import Array, Shape
 from ...core.window import Window
 from .geometry import row_tiles
-from .kernel import Kernel, c_type_of, np_size, vector_width, vectorised
+from .kernel import Kernel, c_type_of, dtype_name, np_size, vector_width, vectorised
 from .windows import window_arguments
 
 im2col = Kernel("im2col.cu", "im2col", vectorised())
@@ -79,7 +79,7 @@ class Columns:
 
     def __init__(self, ctx: Context, x: Array, window: Window, groups: int) -> None:
         self._ctx = ctx
-        self._plan = ColumnPlan(x.shape, window, groups, str(x.dtype))
+        self._plan = ColumnPlan(x.shape, window, groups, dtype_name(x))
         self.chunks = self._plan.chunks()
         images = self.chunks[0].stop if self.chunks else 0
         self._buffer = ctx.empty((images * self._plan.image_elements,), x.dtype)

@@ -8,7 +8,7 @@ from ...core.context import Context
 from ...core.typing import Array, Saved
 from ...ops.table import Op
 from .geometry import warps
-from .kernel import FLOATS, Kernel, c_type_of, contiguous, each, is_floating
+from .kernel import FLOATS, Kernel, c_type_of, contiguous, dtype_name, each, is_floating
 
 LABELS = ("int", "long long")
 
@@ -25,7 +25,7 @@ class WarpCrossEntropy(Op):
 
     @staticmethod
     def supports(ctx: Context, logits: Any, labels: Any, *, label_smoothing: float = 0.0) -> bool:
-        return is_floating(logits) and str(labels.dtype) in ("int32", "int64")
+        return is_floating(logits) and dtype_name(labels) in ("int32", "int64")
 
     @staticmethod
     def forward(

@@ -14,6 +14,7 @@ from .kernel import (
     Kernel,
     c_type_of,
     contiguous,
+    dtype_name,
     full_vector,
     vector_width,
 )
@@ -50,10 +51,10 @@ class FusedInputStage(Action):
         dtype: str = "float32",
     ) -> bool:
         return (
-            C_TYPES.get(str(images.dtype)) in PIXELS
+            C_TYPES.get(dtype_name(images)) in PIXELS
             and C_TYPES.get(dtype) in FLOATS
-            and (crop is None or str(crop.dtype) == "int32")
-            and (flip is None or str(flip.dtype) == "bool")
+            and (crop is None or dtype_name(crop) == "int32")
+            and (flip is None or dtype_name(flip) == "bool")
             and (channels is None or channels >= images.shape[3])  # else an error of the reference
         )
 
@@ -98,6 +99,6 @@ class FusedInputStage(Action):
 
 def _converted(ctx: Context, array: Any, dtype: str) -> Any:
     """Return a small array in the type that the kernel takes; None stays None."""
-    if array is None or str(array.dtype) == dtype:
+    if array is None or dtype_name(array) == dtype:
         return array if array is None else contiguous(ctx, array)
     return contiguous(ctx, ctx.xp.astype(array, getattr(ctx.xp, dtype)))

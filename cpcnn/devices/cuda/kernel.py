@@ -194,7 +194,7 @@ class Kernel:
             return
         if not hasattr(array, "dtype") or not hasattr(array, "flags"):
             raise self._error(instance, f"takes an array {name}, not {type(array).__name__}")
-        if str(array.dtype) != parameter.dtype:
+        if dtype_name(array) != parameter.dtype:
             raise self._error(instance, f"takes {parameter.dtype} in {name}, not {array.dtype}")
         if not array.flags.c_contiguous:
             raise self._error(
@@ -204,14 +204,13 @@ class Kernel:
             raise self._error(instance, f"takes {name} aligned to {alignment[name]} bytes")
 
     def _number(self, instance: Instance, parameter: Parameter, value: Any) -> Any:
-        kind = np.dtype(parameter.dtype)
-        accepted = (int, np.integer) if kind.kind in "iu" else (int, float, np.number)
+        kind, accepted = _scalar(parameter.dtype)
         if not isinstance(value, accepted) or isinstance(value, bool):
             raise self._error(
                 instance, f"takes {parameter.dtype} for {parameter.name}, not {value!r}"
             )
         try:
-            return kind.type(value)
+            return kind(value)
         except OverflowError:
             raise self._error(
                 instance, f"{parameter.name} = {value} is out of the range of {parameter.dtype}"
@@ -275,9 +274,14 @@ def vector_width(ctx: Context, length: int, *arrays: Any) -> int:
     return width if aligned else 1
 
 
+def dtype_name(array: Any) -> str:
+    """Return the name of an array's dtype: "float32"."""
+    return _name(array.dtype)
+
+
 def c_type_of(array: Any) -> str:
     """Return the C type of an array's elements."""
-    return C_TYPES[str(array.dtype)]
+    return C_TYPES[dtype_name(array)]
 
 
 def contiguous(ctx: Context, array: Any) -> Any:
@@ -287,8 +291,21 @@ def contiguous(ctx: Context, array: Any) -> Any:
 
 def is_floating(*arrays: Any) -> bool:
     """Whether all arrays hold one of the types that our kernels compute in."""
-    first = str(arrays[0].dtype)
-    return C_TYPES.get(first) in FLOATS and all(str(array.dtype) == first for array in arrays)
+    first = dtype_name(arrays[0])
+    return C_TYPES.get(first) in FLOATS and all(dtype_name(array) == first for array in arrays)
+
+
+@cache
+def _name(dtype: Any) -> str:
+    # NumPy composes the text anew each time, which takes longer than all the rest of a check
+    return str(dtype)
+
+
+@cache
+def _scalar(dtype: str) -> tuple[Any, tuple[type, ...]]:
+    """Return the NumPy type of a number of a dtype, and the types that may become it."""
+    kind = np.dtype(dtype)
+    return kind.type, ((int, np.integer) if kind.kind in "iu" else (int, float, np.number))
 
 
 def _split(parameters: str) -> list[str]:

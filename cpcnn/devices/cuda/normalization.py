@@ -13,6 +13,7 @@ from .kernel import (
     Kernel,
     c_type_of,
     contiguous,
+    dtype_name,
     each,
     is_floating,
     vector_width,
@@ -57,7 +58,7 @@ class FusedBatchNorm(Op):
             return False  # there are no statistics of nothing: whatever the reference makes of it
         same = residual is None or (residual.dtype == x.dtype and residual.shape == x.shape)
         statistics = (running_mean, running_variance)
-        return same and all(str(array.dtype) == accumulator_dtype(x) for array in statistics)
+        return same and all(dtype_name(array) == accumulator_dtype(x) for array in statistics)
 
     @staticmethod
     def forward(

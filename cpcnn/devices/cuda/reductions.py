@@ -7,7 +7,16 @@ from typing import Any
 from ...core.context import Context
 from ...core.typing import Array
 from .geometry import joins, row_parts
-from .kernel import C_TYPES, Kernel, accumulator, c_type_of, each, vector_width, vectorised
+from .kernel import (
+    C_TYPES,
+    Kernel,
+    accumulator,
+    c_type_of,
+    dtype_name,
+    each,
+    vector_width,
+    vectorised,
+)
 
 sum_parts = Kernel("column_sums.cu", "sum_parts", vectorised())
 join_parts = Kernel("column_sums.cu", "join_parts", each())
@@ -38,7 +47,7 @@ def join(ctx: Context, parts: Array, dtype: Any) -> Array:
     join_parts(
         ctx,
         joins(sums.size),
-        (C_TYPES[str(sums.dtype)],),
+        (C_TYPES[dtype_name(sums)],),
         parts=parts,
         sums=sums,
         count=parts.shape[0],
