@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from compile_gate.programs import counts
 from emulation import EmulatedCudaDevice, EmulatedLauncher, EmulatorUnavailable
 
 from cpcnn.core.context import Context
@@ -54,6 +55,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if _unavailable:
         terminalreporter.section("kernels were NOT tested", sep="!", red=True)
         terminalreporter.line(_unavailable[0])
+    for line in counts():
+        terminalreporter.line(line)
     launched = EmulatedLauncher.launched_by_all
     known = {(kernel.name, each) for kernel in Kernel.known for each in kernel.instances}
     if found := known & launched.keys():
