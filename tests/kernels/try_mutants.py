@@ -2,7 +2,8 @@
 
     python tests/kernels/try_mutants.py [FILE.cu ...]
 
-Prints a line for each mutant; exits with 1 when the tests did not notice one.
+Prints a line for each mutant; exits with 1 when the tests did not notice one. Before that the same
+tests must pass on copies without a mistake, or their failures would mean nothing.
 """
 
 from __future__ import annotations
@@ -22,18 +23,29 @@ HERE = Path(__file__).resolve().parent
 KERNELS = HERE.parents[1] / "cpcnn" / "devices" / "cuda" / "kernels"
 CACHE = HERE.parents[1] / "build" / "emulator"
 WORKERS = 2
-FAILED = 1  # what pytest exits with when a test failed
+PASSED, FAILED = 0, 1  # what pytest exits with
 
-# Runs pytest on other sources, and builds them where the cache of the real ones stays as it is.
+# Runs pytest on other sources, and builds them where the cache of the real ones stays as it is. A
+# failing example is not made small: that it fails is enough.
 RUN = """
 import sys
 from pathlib import Path
 import pytest
 from cpcnn.devices.cuda import kernel
 from emulation import build
+
+class WithoutShrinking:
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_configure(self, config):
+        from hypothesis import Phase, settings
+        settings.register_profile(
+            "mutants", deadline=None, derandomize=True, database=None, max_examples=50,
+            phases=(Phase.explicit, Phase.generate),
+        )
+
 folder, cache, *arguments = sys.argv[1:]
 kernel.FOLDER, build.CACHE = Path(folder), Path(cache)
-sys.exit(pytest.main(arguments))
+sys.exit(pytest.main(arguments, plugins=[WithoutShrinking()]))
 """
 
 
@@ -43,9 +55,13 @@ def mutants(files: Sequence[str]) -> list[dict[str, Any]]:
     return [mutant for mutant in known if not files or mutant["file"] in files]
 
 
+def tests_of(mutant: dict[str, Any]) -> str:
+    """Return the file of tests that has to notice."""
+    return str(mutant.get("tests", f"test_{Path(mutant['file']).stem}.py"))
+
+
 def plant(mutant: dict[str, Any], folder: Path) -> None:
-    """Write a copy of the kernels with the mistake in it; ValueError when it has no place."""
-    shutil.copytree(KERNELS, folder)
+    """Put the mistake into a copy of the kernels; ValueError when it has no place there."""
     path = folder / mutant["file"]
     text = path.read_text("utf-8")
     found, expected = text.count(mutant["find"]), mutant.get("times", 1)
@@ -57,32 +73,48 @@ def plant(mutant: dict[str, Any], folder: Path) -> None:
     path.write_text(text.replace(mutant["find"], mutant["replace"]), "utf-8")
 
 
-def survives(mutant: dict[str, Any]) -> bool:
-    """Say whether all tests pass with the mistake in place."""
+def passes(tests: str, mutant: dict[str, Any] | None = None) -> bool:
+    """Say whether a file of tests passes on the kernels, with a mistake in them or without.
+
+    RuntimeError when the tests could not be run, or the mistake is none that compiles.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder, cache = Path(name, "kernels"), Path(name, "cache")
-        plant(mutant, folder)
+        shutil.copytree(KERNELS, folder)
+        if mutant is not None:
+            plant(mutant, folder)
         shutil.copytree(CACHE, cache)
-        tests = HERE / mutant.get("tests", f"test_{Path(mutant['file']).stem}.py")
-        command = [sys.executable, "-c", RUN, str(folder), str(cache), str(tests)]
-        options = ["-q", "-x", "-p", "no:cacheprovider"]
+        options = ["-q", "-x", "-p", "no:cacheprovider", "--hypothesis-profile=mutants"]
         result = subprocess.run(
-            [*command, *options],
+            [sys.executable, "-c", RUN, str(folder), str(cache), str(HERE / tests), *options],
             cwd=HERE.parents[1],
             env=os.environ | {"PYTHONPATH": str(HERE)},
             capture_output=True,
             text=True,
         )
-    if result.returncode not in (0, FAILED) or "EmulatorBuildError" in result.stdout:
-        raise RuntimeError(result.stdout[-2000:] + result.stderr[-2000:])
-    return result.returncode == 0
+    output = result.stdout + result.stderr
+    ran = result.returncode == PASSED or (
+        result.returncode == FAILED and "short test summary" in output
+    )
+    if not ran or "EmulatorBuildError" in output:
+        raise RuntimeError(f"{tests}, {mutant}:\n{output[-3000:]}")
+    return result.returncode == PASSED
 
 
 def survivors(files: Sequence[str]) -> Iterator[tuple[dict[str, Any], bool]]:
-    """Yield the mutants of some files, or all, and whether each survives; two at a time."""
+    """Yield the mutants of some files, or all, and whether each survives; two at a time.
+
+    RuntimeError when tests fail on kernels without a mistake.
+    """
     chosen = mutants(files)
+    controls = sorted({tests_of(mutant) for mutant in chosen})
+    CACHE.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(WORKERS) as pool:
-        yield from zip(chosen, pool.map(survives, chosen), strict=True)
+        for tests, good in zip(controls, pool.map(passes, controls), strict=True):
+            if not good:
+                raise RuntimeError(f"{tests} fails on the kernels as they are")
+        outcome = pool.map(lambda mutant: passes(tests_of(mutant), mutant), chosen)
+        yield from zip(chosen, outcome, strict=True)
 
 
 def main(files: Sequence[str]) -> int:
