@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from cpcnn.core.window import Window
-from cpcnn.devices.cuda.kernel import C_TYPES, full_vector
+from cpcnn.devices.cuda.element_types import C_TYPES, full_vector
 from cpcnn.ops.padding import pad, unpad
 
 CHANNELS = [1, 2, 3, 4, 5, 8, 12, 16]

@@ -17,8 +17,8 @@ from cpcnn.core.window import Window
 from cpcnn.devices.cuda import columns, convolution
 from cpcnn.devices.cuda.columns import ColumnPlan, Columns, col2im, im2col
 from cpcnn.devices.cuda.convolution import ProductSum, add_product
+from cpcnn.devices.cuda.element_types import C_TYPES
 from cpcnn.devices.cuda.geometry import Launch
-from cpcnn.devices.cuda.kernel import C_TYPES
 from cpcnn.testing import check_op
 
 NAMES = tuple(map(str, DTYPES))

@@ -15,8 +15,8 @@ from rounding import DTYPES, accumulator_of, assert_rounded, dtypes, exactly, no
 from cpcnn.core.context import Context
 from cpcnn.devices import get_device
 from cpcnn.devices.cuda import cross_entropy as ours
+from cpcnn.devices.cuda.element_types import C_TYPES
 from cpcnn.devices.cuda.geometry import THREADS, warps
-from cpcnn.devices.cuda.kernel import C_TYPES
 from cpcnn.ops.cross_entropy import SoftmaxCrossEntropy
 from cpcnn.testing import check_op
 

@@ -20,8 +20,9 @@ from cpcnn.core.random import MASK, Philox
 from cpcnn.devices import get_device
 from cpcnn.devices.cuda import dropout as ours
 from cpcnn.devices.cuda import geometry
+from cpcnn.devices.cuda.element_types import C_TYPES, full_vector
 from cpcnn.devices.cuda.geometry import Launch, linear
-from cpcnn.devices.cuda.kernel import C_TYPES, FOLDER, Kernel, full_vector
+from cpcnn.devices.cuda.kernel import FOLDER, Kernel
 from cpcnn.ops.dropout import Dropout
 from cpcnn.testing import check_op
 

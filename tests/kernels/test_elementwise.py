@@ -14,9 +14,9 @@ from rounding import DTYPES, accumulator_of, assert_rounded, dtypes, exactly, no
 from cpcnn.core.context import Context
 from cpcnn.core.errors import UsageError
 from cpcnn.devices.cuda import elementwise, geometry
+from cpcnn.devices.cuda.element_types import C_TYPES, full_vector
 from cpcnn.devices.cuda.elementwise import CODES, finish, gradient_before
 from cpcnn.devices.cuda.geometry import LIMITS, Launch, linear, sweep, warps
-from cpcnn.devices.cuda.kernel import C_TYPES, full_vector
 from cpcnn.ops.activations import ACTIVATIONS, Activation, Function, get_activation
 from cpcnn.testing import check_op
 

@@ -17,8 +17,8 @@ from cpcnn.core.context import Context
 from cpcnn.core.errors import UsageError
 from cpcnn.devices import get_device
 from cpcnn.devices.cuda import input_stage as ours
+from cpcnn.devices.cuda.element_types import C_TYPES, full_vector
 from cpcnn.devices.cuda.geometry import LIMITS, THREADS, Launch, rows
-from cpcnn.devices.cuda.kernel import C_TYPES, full_vector
 from cpcnn.ops.input_stage import InputStage
 from cpcnn.testing import check_op
 

@@ -16,9 +16,9 @@ from rounding import DTYPES, accumulator_of, assert_rounded, dtypes, exactly, no
 from cpcnn.core.context import Context
 from cpcnn.devices import get_device
 from cpcnn.devices.cuda import normalization as kernels
+from cpcnn.devices.cuda.element_types import C_TYPES, full_vector
 from cpcnn.devices.cuda.elementwise import CODES
 from cpcnn.devices.cuda.geometry import Launch, row_parts
-from cpcnn.devices.cuda.kernel import C_TYPES, full_vector
 from cpcnn.devices.cuda.normalization import FusedBatchNorm
 from cpcnn.ops.activations import ACTIVATIONS, get_activation
 from cpcnn.ops.normalization import BatchNorm

@@ -16,8 +16,8 @@ from cpcnn.core.random import Philox
 from cpcnn.core.window import Window
 from cpcnn.devices import get_device
 from cpcnn.devices.cuda import pooling
+from cpcnn.devices.cuda.element_types import full_vector
 from cpcnn.devices.cuda.geometry import Launch
-from cpcnn.devices.cuda.kernel import full_vector
 from cpcnn.devices.cuda.windows import window_arguments
 from cpcnn.testing import check_op
 

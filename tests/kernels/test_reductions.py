@@ -13,8 +13,8 @@ from rounding import DTYPES, accumulator_of, assert_rounded, dtypes, exactly, no
 
 from cpcnn.core.context import Context
 from cpcnn.devices.cuda import geometry
+from cpcnn.devices.cuda.element_types import C_TYPES, full_vector
 from cpcnn.devices.cuda.geometry import LIMITS, Launch, joins, row_parts
-from cpcnn.devices.cuda.kernel import C_TYPES, full_vector
 from cpcnn.devices.cuda.reductions import join, join_parts, sum_parts, sum_rows
 
 STEPS = 24  # roundings of a sum: its tree is a few levels of a few rows each

@@ -17,8 +17,8 @@ from cpcnn.core.context import Context
 from cpcnn.devices import get_device
 from cpcnn.devices.cuda import geometry
 from cpcnn.devices.cuda import updates as ours
+from cpcnn.devices.cuda.element_types import C_TYPES, full_vector
 from cpcnn.devices.cuda.geometry import WARP, Launch
-from cpcnn.devices.cuda.kernel import C_TYPES, full_vector
 from cpcnn.testing import check_op
 
 FLOAT32, FLOAT64 = np.dtype("float32"), np.dtype("float64")

@@ -8,8 +8,9 @@ from typing import Any
 from ...core.context import Context
 from ...core.typing import Array, Shape
 from ...core.window import Window
+from .element_types import c_type_of, dtype_name, element_size
 from .geometry import row_tiles
-from .kernel import Kernel, c_type_of, dtype_name, np_size, vector_width, vectorised
+from .kernel import Kernel, vector_width, vectorised
 from .windows import window_arguments
 
 im2col = Kernel("im2col.cu", "im2col", vectorised())
@@ -58,7 +59,7 @@ class ColumnPlan:
 
     def chunks(self) -> list[slice]:
         """Return the images of each chunk; the first chunk is the largest."""
-        return plan_chunks(self.shape[0], self.image_elements * np_size(self.dtype))
+        return plan_chunks(self.shape[0], self.image_elements * element_size(self.dtype))
 
     def columns(self, images: int) -> Shape:
         """Return the shape (G, P, KH * KW * C / G) of some images' columns."""

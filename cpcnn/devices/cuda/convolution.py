@@ -10,9 +10,10 @@ from ...core.window import Window
 from ...ops.table import Op
 from .columns import Columns
 from .dense import multiply, same_floats
+from .element_types import c_type_of
 from .elementwise import finish, gradient_before, is_linear
 from .geometry import LIMITS, THREADS, linear
-from .kernel import Kernel, c_type_of, contiguous, each
+from .kernel import Kernel, contiguous, each
 from .reductions import accumulator_dtype, sum_rows
 
 add_product = Kernel("im2col.cu", "add_product", each())

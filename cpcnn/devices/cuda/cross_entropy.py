@@ -7,8 +7,9 @@ from typing import Any
 from ...core.context import Context
 from ...core.typing import Array, Saved
 from ...ops.table import Op
+from .element_types import FLOATS, c_type_of, dtype_name, is_floating
 from .geometry import warps
-from .kernel import FLOATS, Kernel, c_type_of, contiguous, dtype_name, each, is_floating
+from .kernel import Kernel, contiguous, each
 
 LABELS = ("int", "long long")
 

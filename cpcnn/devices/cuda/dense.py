@@ -7,8 +7,9 @@ from typing import Any
 from ...core.context import Context
 from ...core.typing import Array, Saved
 from ...ops.table import Op
+from .element_types import is_floating
 from .elementwise import finish, gradient_before, is_linear
-from .kernel import contiguous, is_floating
+from .kernel import contiguous
 from .reductions import sum_rows
 
 

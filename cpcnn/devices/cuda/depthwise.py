@@ -10,9 +10,10 @@ from ...core.window import Window
 from ...ops.table import Op
 from .convolution import MOST_PLACES
 from .dense import same_floats
+from .element_types import c_type_of
 from .elementwise import finish, gradient_before, is_linear
 from .geometry import place_parts, row_tiles
-from .kernel import Kernel, c_type_of, contiguous, vector_width, vectorised
+from .kernel import Kernel, contiguous, vector_width, vectorised
 from .reductions import accumulator_dtype, join, sum_rows
 from .windows import window_arguments
 

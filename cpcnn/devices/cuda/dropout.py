@@ -8,8 +8,9 @@ from ...core.context import Context
 from ...core.random import MASK, Philox
 from ...core.typing import Array, Saved
 from ...ops.table import Op
+from .element_types import c_type_of, is_floating
 from .geometry import linear
-from .kernel import Kernel, c_type_of, contiguous, is_floating, vector_width, vectorised
+from .kernel import Kernel, contiguous, vector_width, vectorised
 
 dropout = Kernel("dropout.cu", "dropout", vectorised())
 

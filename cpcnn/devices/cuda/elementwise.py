@@ -11,16 +11,9 @@ from ...core.context import Context
 from ...core.typing import Array, Saved
 from ...ops.activations import get_activation
 from ...ops.table import Op
+from .element_types import c_type_of, is_floating
 from .geometry import linear, sweep, warps
-from .kernel import (
-    Kernel,
-    c_type_of,
-    contiguous,
-    each,
-    is_floating,
-    vector_width,
-    vectorised,
-)
+from .kernel import Kernel, contiguous, each, vector_width, vectorised
 
 bias_activation = Kernel("activation.cu", "bias_activation", vectorised())
 activation_forward = Kernel("activation.cu", "activation_forward", vectorised())

@@ -7,17 +7,9 @@ from typing import Any
 from ...core.context import Context
 from ...core.typing import Array
 from ...ops.table import Action
+from .element_types import C_TYPES, FLOATS, c_type_of, dtype_name, full_vector
 from .geometry import rows
-from .kernel import (
-    C_TYPES,
-    FLOATS,
-    Kernel,
-    c_type_of,
-    contiguous,
-    dtype_name,
-    full_vector,
-    vector_width,
-)
+from .kernel import Kernel, contiguous, vector_width
 
 PIXELS = ("unsigned char", "float")
 

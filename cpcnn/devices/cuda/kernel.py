@@ -18,26 +18,21 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 
 from ...core.context import Context
+from .element_types import (
+    DTYPES,
+    FLOATS,
+    VECTOR_BYTES,
+    accumulator,
+    c_type_of,
+    dtype_name,
+    element_size,
+    full_vector,
+)
 from .geometry import Launch
 
 Instance: TypeAlias = tuple["str | int", ...]  # template arguments, as they stand in the source
 
 FOLDER = Path(__file__).with_name("kernels")
-FLOATS = ("float", "double", "__half", "__nv_bfloat16")
-DTYPES = {
-    "float": "float32",
-    "double": "float64",
-    "__half": "float16",
-    "__nv_bfloat16": "bfloat16",
-    "unsigned char": "uint8",
-    "int": "int32",
-    "unsigned int": "uint32",
-    "long long": "int64",
-    "unsigned long long": "uint64",
-    "bool": "bool",
-}
-C_TYPES = {dtype: c_type for c_type, dtype in DTYPES.items()}
-VECTOR_BYTES = 16  # the widest load of a thread
 
 
 class LaunchError(RuntimeError):
@@ -175,7 +170,7 @@ class Kernel:
         types = {name: str(value) for name, value in bound.items() if isinstance(value, str)}
         parameters = tuple(parameter.resolved(types) for parameter in self.parameters)
         vector = int(bound.get("VEC", 1))
-        width = vector * np_size(DTYPES[types["T"]]) if "T" in types else 1
+        width = vector * element_size(DTYPES[types["T"]]) if "T" in types else 1
         alignment = {p.name: width for p in self.parameters if p.pointer and p.c_type == "T"}
         return parameters, alignment
 
@@ -238,21 +233,6 @@ def read_source(file: str) -> str:
     return expand(file)
 
 
-def accumulator(c_type: str) -> str:
-    """Return the type in which sums of a type are taken: `Accumulator<T>` of common.cuh."""
-    return "double" if c_type == "double" else "float"
-
-
-def np_size(dtype: str) -> int:
-    """Return the bytes of one element."""
-    return 2 if dtype == "bfloat16" else np.dtype(dtype).itemsize
-
-
-def full_vector(c_type: str) -> int:
-    """Return how many elements of a type the widest load holds."""
-    return VECTOR_BYTES // np_size(DTYPES[c_type])
-
-
 def vectorised(types: Sequence[str] = FLOATS) -> list[Instance]:
     """Return the instances (T, VEC) of each type: one element a thread, and the widest load."""
     return [(c_type, vector) for c_type in types for vector in (1, full_vector(c_type))]
@@ -274,31 +254,9 @@ def vector_width(ctx: Context, length: int, *arrays: Any) -> int:
     return width if aligned else 1
 
 
-def dtype_name(array: Any) -> str:
-    """Return the name of an array's dtype: "float32"."""
-    return _name(array.dtype)
-
-
-def c_type_of(array: Any) -> str:
-    """Return the C type of an array's elements."""
-    return C_TYPES[dtype_name(array)]
-
-
 def contiguous(ctx: Context, array: Any) -> Any:
     """Return the array itself, or a copy that has no gaps: kernels know no strides."""
     return array if array.flags.c_contiguous else ctx.xp.ascontiguousarray(array)
-
-
-def is_floating(*arrays: Any) -> bool:
-    """Whether all arrays hold one of the types that our kernels compute in."""
-    first = dtype_name(arrays[0])
-    return C_TYPES.get(first) in FLOATS and all(dtype_name(array) == first for array in arrays)
-
-
-@cache
-def _name(dtype: Any) -> str:
-    # NumPy composes the text anew each time, which takes longer than all the rest of a check
-    return str(dtype)
 
 
 @cache

@@ -7,18 +7,10 @@ from typing import Any
 from ...core.context import Context
 from ...core.typing import Array, Saved
 from ...ops.table import Op
+from .element_types import c_type_of, dtype_name, is_floating
 from .elementwise import SOFTMAX, code_of, finish, gradient_before, has_kernel, is_linear
 from .geometry import joins, linear, row_parts, sweep
-from .kernel import (
-    Kernel,
-    c_type_of,
-    contiguous,
-    dtype_name,
-    each,
-    is_floating,
-    vector_width,
-    vectorised,
-)
+from .kernel import Kernel, contiguous, each, vector_width, vectorised
 from .reductions import accumulator_dtype, join
 
 STATISTICS = ("float", "double")  # are of no other type

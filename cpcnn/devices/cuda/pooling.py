@@ -8,16 +8,9 @@ from ...core.context import Context
 from ...core.typing import Array, Saved, Shape
 from ...core.window import Window
 from ...ops.table import Op
+from .element_types import c_type_of, is_floating
 from .geometry import rows, tiles
-from .kernel import (
-    Kernel,
-    c_type_of,
-    contiguous,
-    each,
-    is_floating,
-    vector_width,
-    vectorised,
-)
+from .kernel import Kernel, contiguous, each, vector_width, vectorised
 from .windows import window_arguments
 
 max_pool_forward = Kernel("pooling.cu", "max_pool_forward", vectorised())

@@ -6,17 +6,9 @@ from typing import Any
 
 from ...core.context import Context
 from ...core.typing import Array
+from .element_types import C_TYPES, accumulator, c_type_of, dtype_name
 from .geometry import joins, row_parts
-from .kernel import (
-    C_TYPES,
-    Kernel,
-    accumulator,
-    c_type_of,
-    dtype_name,
-    each,
-    vector_width,
-    vectorised,
-)
+from .kernel import Kernel, each, vector_width, vectorised
 
 sum_parts = Kernel("column_sums.cu", "sum_parts", vectorised())
 join_parts = Kernel("column_sums.cu", "join_parts", each())

@@ -10,17 +10,9 @@ from typing import Any
 from ...core.context import Context
 from ...core.typing import Array
 from ...ops.table import Action
+from .element_types import c_type_of, full_vector, is_floating
 from .geometry import THREADS, WARP, Launch, linear
-from .kernel import (
-    Kernel,
-    c_type_of,
-    contiguous,
-    each,
-    full_vector,
-    is_floating,
-    vector_width,
-    vectorised,
-)
+from .kernel import Kernel, contiguous, each, vector_width, vectorised
 
 TYPES = ("float", "double")  # that parameters are stored in
 GROUPS = 8  # that a thread of a first stage takes, when there are enough

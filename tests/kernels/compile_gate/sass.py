@@ -10,7 +10,8 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-from cpcnn.devices.cuda.kernel import DTYPES, VECTOR_BYTES, Instance, Kernel, np_size
+from cpcnn.devices.cuda.element_types import DTYPES, VECTOR_BYTES, element_size
+from cpcnn.devices.cuda.kernel import Instance, Kernel
 
 from .nvrtc import installed_file
 
@@ -58,7 +59,7 @@ def moves_full_vectors(kernel: Kernel, instance: Instance) -> bool:
     bound = dict(zip(kernel.template, instance, strict=True))
     types = [value for value in bound.values() if value in DTYPES]
     vector = int(bound.get("VEC", 1))
-    return any(np_size(DTYPES[str(c_type)]) * vector == VECTOR_BYTES for c_type in types)
+    return any(element_size(DTYPES[str(c_type)]) * vector == VECTOR_BYTES for c_type in types)
 
 
 def has_wide(opcodes: Counter[str], instruction: str) -> bool:

@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from cpcnn.core.errors import DeviceError
+from cpcnn.devices.cuda.element_types import C_TYPES
 from cpcnn.devices.cuda.geometry import Launch
-from cpcnn.devices.cuda.kernel import C_TYPES, Instance, Kernel
+from cpcnn.devices.cuda.kernel import Instance, Kernel
 
 from . import build
 from .arrays import check_guards

@@ -13,16 +13,9 @@ import pytest
 
 from cpcnn.core.context import Context
 from cpcnn.devices.cuda import kernel as kernels
+from cpcnn.devices.cuda.element_types import full_vector, is_floating
 from cpcnn.devices.cuda.geometry import Launch, linear, rows, tiles, warps
-from cpcnn.devices.cuda.kernel import (
-    Kernel,
-    LaunchError,
-    contiguous,
-    full_vector,
-    is_floating,
-    vector_width,
-    vectorised,
-)
+from cpcnn.devices.cuda.kernel import Kernel, LaunchError, contiguous, vector_width, vectorised
 
 SOURCE = """
 #include "shared.cuh"
