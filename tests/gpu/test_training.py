@@ -66,13 +66,14 @@ def test_it_trains_as_the_cpu_does(gpu: Device, name: str) -> None:
         np.testing.assert_allclose(weights[1][path], expected, atol=1e-8, err_msg=path)
 
 
-def test_a_model_learns(gpu: Device) -> None:
+def test_a_model_predicts_the_same_on_the_host(gpu: Device) -> None:
     made = network(gpu)
-    *_, ended = trainer(made, epochs=20).run()
+    *_, ended = trainer(made, epochs=5).run()
     assert ended.reason == "finished"
-    made.to("numpy")  # and predicts the same on the host
     model = Model.from_layer(made.root, SHAPE)
+    model.preprocessing = made.preprocessing
     on_host = model.to("numpy").predict(loader())
+    assert np.ptp(on_host) > 0.1  # predictions that say something
     np.testing.assert_allclose(model.to(gpu).predict(loader()), on_host, atol=1e-4)
 
 
