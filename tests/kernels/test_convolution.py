@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from convolutions import CHANNELS, columns_of, images_of, instance, windows
+from convolution_cases import CHANNELS, columns_of, images_of, instance, windows
 from emulation import EmulatedCudaDevice, guards
 from hypothesis import given, settings
 from hypothesis import strategies as st

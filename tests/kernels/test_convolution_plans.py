@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from convolutions import instance
+from convolution_cases import instance
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray

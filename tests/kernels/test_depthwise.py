@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from convolutions import instance, windows
+from convolution_cases import instance, windows
 from emulation import EmulatedCudaDevice, guards
 from hypothesis import given, settings
 from hypothesis import strategies as st
