@@ -42,7 +42,9 @@ class Context:
     """One pass over a model: where it runs, and in which mode.
 
     `training` selects batch statistics and dropout; `grad` keeps what backward needs;
-    `input_gradient` says whether the model's own input needs a gradient (it seldom does).
+    `input_gradient` says whether the model's own input needs a gradient (it seldom does);
+    `update_statistics` whether layers move their running statistics in training (not when a pass
+    is computed a second time).
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Context:
         self.training = training
         self.grad = grad
         self.input_gradient = input_gradient
+        self.update_statistics = True
         self.policy = policy or Policy()
         self.rng = rng or Philox(0, "context")
         self.ops = device.bind(self)
@@ -74,11 +77,17 @@ class Context:
         if self.input_gradient:
             return self
         if self._interior is None:
-            inner = copy.copy(self)
-            inner.input_gradient = True
-            inner.ops = self.device.bind(inner)
-            self._interior = inner
+            self._interior = self.variant(input_gradient=True)
         return self._interior
+
+    def variant(self, **switches: bool) -> Context:
+        """The same pass with other switches: `grad`, `input_gradient`, `update_statistics`."""
+        other = copy.copy(self)
+        for name, value in switches.items():
+            setattr(other, name, value)
+        other.ops = self.device.bind(other)
+        other._interior = None
+        return other
 
     def empty(self, shape: Shape, dtype: Any) -> Any:
         """Allocate an uninitialised array on the device."""

@@ -53,13 +53,15 @@ class BatchNormalization(Layer):
         return shape
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Saved]:
-        # statistics stay in the parameters' dtype and are updated in place
+        # statistics stay in the parameters' dtype and are updated in place, or else a copy of them
+        statistics = [self.moving_mean.value, self.moving_variance.value]  # type: ignore[union-attr]
+        if ctx.training and not ctx.update_statistics:
+            statistics = [ctx.xp.asarray(array, copy=True) for array in statistics]
         return ctx.ops.batch_norm(
             x,
             ctx.use(self.gamma),
             ctx.use(self.beta),
-            self.moving_mean.value,  # type: ignore[union-attr]
-            self.moving_variance.value,  # type: ignore[union-attr]
+            *statistics,
             momentum=self.momentum,
             epsilon=self.epsilon,
             activation=self.activation,
