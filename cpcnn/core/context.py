@@ -80,10 +80,10 @@ class Context:
             self._interior = self.variant(input_gradient=True)
         return self._interior
 
-    def variant(self, **switches: bool) -> Context:
-        """The same pass with other switches: `grad`, `input_gradient`, `update_statistics`."""
+    def variant(self, **changes: Any) -> Context:
+        """The same pass with another `grad`, `input_gradient`, `update_statistics` or `rng`."""
         other = copy.copy(self)
-        for name, value in switches.items():
+        for name, value in changes.items():
             setattr(other, name, value)
         other.ops = self.device.bind(other)
         other._interior = None

@@ -9,7 +9,8 @@ from typing import TypeAlias
 from .errors import ShapeError, UsageError
 
 Pair: TypeAlias = tuple[int, int]
-Padding: TypeAlias = "str | int | Pair | tuple[Pair, Pair]"
+Sides: TypeAlias = tuple[Pair, Pair]  # pixels at ((top, bottom), (left, right))
+Padding: TypeAlias = "str | int | Pair | Sides"
 
 
 def as_pair(value: int | Pair, name: str, *, minimum: int = 1) -> Pair:
@@ -22,6 +23,35 @@ def as_pair(value: int | Pair, name: str, *, minimum: int = 1) -> Pair:
     return pair[0], pair[1]
 
 
+def as_sides(value: Padding, name: str, *, or_else: str = "") -> Sides:
+    """Return ((top, bottom), (left, right)) for one pixel count, one per axis, or all four.
+
+    UsageError for anything else; `or_else` names other values that the option has.
+    """
+    axes = (value, value) if isinstance(value, int) else value
+    if not isinstance(axes, (tuple, list)) or len(axes) != 2:
+        raise UsageError(
+            f"{name} must be {or_else}a pixel count or pixel counts per side, not {value!r}."
+        )
+    return as_pair(axes[0], name, minimum=0), as_pair(axes[1], name, minimum=0)
+
+
+def padded(height: int, width: int, sides: Sides) -> Pair:
+    """Size of an image with `sides` added around it."""
+    return height + sum(sides[0]), width + sum(sides[1])
+
+
+def cropped(height: int, width: int, sides: Sides) -> Pair:
+    """Size of what is left when `sides` are cut off; ShapeError when nothing is."""
+    size = height - sum(sides[0]), width - sum(sides[1])
+    if min(size) < 1:
+        raise ShapeError(
+            f"cropping {sides} leaves nothing of an input of {height}×{width} pixels.",
+            suggestion="Crop fewer pixels, or use larger images.",
+        )
+    return size
+
+
 @dataclass(frozen=True)
 class Window:
     """The geometry of a convolution or pooling: kernel, stride, dilation and explicit padding.
@@ -32,7 +62,7 @@ class Window:
     kernel: Pair
     stride: Pair = (1, 1)
     dilation: Pair = (1, 1)
-    padding: tuple[Pair, Pair] = ((0, 0), (0, 0))
+    padding: Sides = ((0, 0), (0, 0))
 
     @classmethod
     def fit(
@@ -56,6 +86,46 @@ class Window:
             )
         return window
 
+    @classmethod
+    def fit_transposed(
+        cls,
+        height: int,
+        width: int,
+        kernel: Pair,
+        stride: Pair,
+        padding: Padding,
+        dilation: Pair,
+        output_padding: Pair | None,
+    ) -> tuple[Window, Pair]:
+        """The window of a transposed convolution on height × width, and the size of its output.
+
+        It is the window of the convolution that leads from that output back to height × width.
+        Sizes are Keras'. "same" gives size * stride, "valid" (size - 1) * stride + extent, or
+        size * stride if that is more; pixel counts are taken off. With `output_padding` (less than
+        the stride) the size is (size - 1) * stride + extent + output_padding, where "same" replaces
+        the extent by extent % 2. ShapeError when nothing is left.
+        """
+        extent = cls(kernel, stride, dilation).extent
+        rows, columns = (
+            _transpose(
+                padding,
+                axis,
+                size,
+                extent[axis],
+                stride[axis],
+                output_padding and output_padding[axis],
+            )
+            for axis, size in enumerate((height, width))
+        )
+        output = rows[0], columns[0]
+        if min(output) < 1:
+            raise ShapeError(
+                f"a transposed convolution with a {extent[0]}×{extent[1]} window makes "
+                f"{output[0]}×{output[1]} pixels of an input of {height}×{width}.",
+                suggestion="Use less padding, or a larger kernel.",
+            )
+        return cls(kernel, stride, dilation, (rows[1], columns[1])), output
+
     @property
     def extent(self) -> Pair:
         """Height and width that one window spans, dilation included."""
@@ -66,14 +136,14 @@ class Window:
 
     def padded(self, height: int, width: int) -> Pair:
         """Size of the input with its padding."""
-        return height + sum(self.padding[0]), width + sum(self.padding[1])
+        return padded(height, width, self.padding)
 
     def output(self, height: int, width: int) -> Pair:
         """Number of windows down and across."""
-        padded, extent = self.padded(height, width), self.extent
+        size, extent = self.padded(height, width), self.extent
         return (
-            (padded[0] - extent[0]) // self.stride[0] + 1,
-            (padded[1] - extent[1]) // self.stride[1] + 1,
+            (size[0] - extent[0]) // self.stride[0] + 1,
+            (size[1] - extent[1]) // self.stride[1] + 1,
         )
 
     def taps(self, height: int, width: int) -> Iterator[tuple[int, int, slice, slice]]:
@@ -102,13 +172,19 @@ def _resolve(
         extent = (kernel - 1) * dilation + 1
         total = max((-(-size // stride) - 1) * stride + extent - size, 0)
         return total // 2, total - total // 2
-    if isinstance(padding, int) and padding >= 0:
-        return padding, padding
-    if isinstance(padding, (tuple, list)) and len(padding) == 2:
-        before_after = padding[axis]
-        if isinstance(before_after, int):
-            before_after = (before_after, before_after)
-        return as_pair(before_after, "padding", minimum=0)
-    raise UsageError(
-        f'padding must be "same", "valid", a pixel count or pixel counts per side, not {padding!r}.'
-    )
+    return as_sides(padding, "padding", or_else='"same", "valid", ')[axis]
+
+
+def _transpose(
+    padding: Padding, axis: int, size: int, extent: int, stride: int, extra: int | None
+) -> tuple[int, Pair]:
+    """Output size along one axis, and the padding that leads from it back to `size`."""
+    whole = (size - 1) * stride + extent
+    if padding == "same":
+        output = size * stride if extra is None else (size - 1) * stride + extent % 2 + extra
+        total = max(whole - output, 0)
+        return output, (total // 2, total - total // 2)
+    pads = _resolve(padding, axis, size, extent, stride, 1)
+    if extra is None:
+        extra = max(stride - extent, 0)
+    return whole - sum(pads) + extra, pads

@@ -63,13 +63,13 @@ def available_devices() -> list[DeviceStatus]:
 def implementations(spec: str) -> dict[str, list[str]]:
     """Return who may compute each op on a device, in the order in which they are asked.
 
-    They are names of classes; the definition that every op has is called "reference". DeviceError
-    for an unknown name, and for a device that cannot be used here and whose factory does not say
-    what it `makes`.
+    They are names of classes; what `ops` has for every device, the definition of the op last, is
+    called "reference". DeviceError for an unknown name, and for a device that cannot be used here
+    and whose factory does not say what it `makes`.
     """
     table = _table(spec)
     return {
-        op: ["reference" if found in REFERENCE[op] else found.__name__ for found in table[op]]
+        op: [*(own.__name__ for own in table[op] if own not in REFERENCE[op]), "reference"]
         for op in REFERENCE
     }
 

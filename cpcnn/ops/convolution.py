@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..core.context import Context
 from ..core.typing import Array, Namespace, Saved
 from ..core.window import Window
-from .activations import get_activation
+from .activations import activate, get_activation
 from .padding import pad, unpad
 from .table import Op
 
@@ -29,25 +29,25 @@ class Conv2D(Op):
     ) -> tuple[Array, Saved]:
         xp = ctx.xp
         outputs = [
-            _convolve(xp, x_group, w_group, window)
+            convolve(xp, x_group, w_group, window)
             for x_group, w_group in zip(_split(x, groups), _split(w, groups), strict=True)
         ]
         y = _join(xp, outputs)
         if b is not None:
             y = y + b
-        y = get_activation(activation).forward(xp, y)
-        return y, (x, w, b is not None, window, groups, activation, y)
+        y, kept = activate(xp, y, activation)
+        return y, (x, w, b is not None, window, groups, activation, kept)
 
     @staticmethod
     def backward(ctx: Context, dy: Array, saved: Saved) -> tuple[Array | None, Array, Array | None]:
         """Return (dx, dw, db); dx is None when the context needs no input gradient."""
-        x, w, has_bias, window, groups, activation, y = saved
+        x, w, has_bias, window, groups, activation, kept = saved
         xp = ctx.xp
-        dy = get_activation(activation).backward(xp, dy, y)
+        dy = get_activation(activation).backward(xp, dy, kept)
         x_parts, w_parts, dy_parts = _split(x, groups), _split(w, groups), _split(dy, groups)
         dw = _join(
             xp,
-            [_kernel_gradient(xp, *parts, window) for parts in zip(x_parts, dy_parts, strict=True)],
+            [kernel_gradient(xp, *parts, window) for parts in zip(x_parts, dy_parts, strict=True)],
         )
         db = xp.sum(dy, axis=(0, 1, 2)) if has_bias else None
         if not ctx.input_gradient:
@@ -55,14 +55,15 @@ class Conv2D(Op):
         dx = _join(
             xp,
             [
-                _input_gradient(xp, w_part, dy_part, window, x.shape)
+                input_gradient(xp, w_part, dy_part, window, x.shape)
                 for w_part, dy_part in zip(w_parts, dy_parts, strict=True)
             ],
         )
         return dx, dw, db
 
 
-def _convolve(xp: Namespace, x: Array, w: Array, window: Window) -> Array:
+def convolve(xp: Namespace, x: Array, w: Array, window: Window) -> Array:
+    """The convolution of one group, without bias."""
     n, height, width, _ = x.shape
     out_h, out_w = window.output(height, width)
     padded = pad(xp, x, window.padding)
@@ -72,7 +73,8 @@ def _convolve(xp: Namespace, x: Array, w: Array, window: Window) -> Array:
     return xp.reshape(y, (n, out_h, out_w, w.shape[3]))
 
 
-def _kernel_gradient(xp: Namespace, x: Array, dy: Array, window: Window) -> Array:
+def kernel_gradient(xp: Namespace, x: Array, dy: Array, window: Window) -> Array:
+    """The gradient of `convolve` in w."""
     padded = pad(xp, x, window.padding)
     dy_pixels = _pixels(xp, dy)
     dw = xp.zeros((*window.kernel, x.shape[3], dy.shape[3]), dtype=x.dtype)
@@ -81,9 +83,10 @@ def _kernel_gradient(xp: Namespace, x: Array, dy: Array, window: Window) -> Arra
     return dw
 
 
-def _input_gradient(
+def input_gradient(
     xp: Namespace, w: Array, dy: Array, window: Window, x_shape: tuple[int, ...]
 ) -> Array:
+    """The gradient of `convolve` in x."""
     n, height, width, _ = x_shape
     dy_pixels = _pixels(xp, dy)
     shape = (*dy.shape[:3], w.shape[2])

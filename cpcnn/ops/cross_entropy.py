@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..core.context import Context
-from ..core.typing import Array, Saved
+from ..core.typing import Array, Namespace, Saved
 from .table import Op
+
+
+def one_hot(xp: Namespace, labels: Array, classes: int, dtype: Any) -> Array:
+    """Return (N, K) rows that are 1 at the class index and 0 elsewhere, for indices (N,)."""
+    numbers = xp.reshape(xp.arange(classes, dtype=labels.dtype), (1, -1))
+    return xp.astype(xp.reshape(labels, (-1, 1)) == numbers, dtype)
 
 
 class SoftmaxCrossEntropy(Op):
@@ -22,11 +30,8 @@ class SoftmaxCrossEntropy(Op):
         shifted = logits - xp.max(logits, axis=-1, keepdims=True)
         log_p = shifted - xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True))
         classes = logits.shape[-1]
-        is_label = xp.reshape(labels, (-1, 1)) == xp.reshape(
-            xp.arange(classes, dtype=labels.dtype), (1, -1)
-        )
         spread = label_smoothing / classes
-        target = xp.astype(is_label, logits.dtype) * (1 - label_smoothing) + spread
+        target = one_hot(xp, labels, classes, logits.dtype) * (1 - label_smoothing) + spread
         return -xp.sum(target * log_p, axis=-1), (log_p, target)
 
     @staticmethod

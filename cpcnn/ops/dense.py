@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..core.context import Context
 from ..core.typing import Array, Saved
-from .activations import get_activation
+from .activations import activate, get_activation
 from .table import Op
 
 
@@ -19,15 +19,15 @@ class Dense(Op):
         y = rows @ w
         if b is not None:
             y = y + b
-        y = get_activation(activation).forward(ctx.xp, y)
         y = ctx.xp.reshape(y, (*x.shape[:-1], w.shape[1]))
-        return y, (x, w, b is not None, activation, y)
+        y, kept = activate(ctx.xp, y, activation)
+        return y, (x, w, b is not None, activation, kept)
 
     @staticmethod
     def backward(ctx: Context, dy: Array, saved: Saved) -> tuple[Array | None, Array, Array | None]:
         """Return (dx, dw, db); dx is None when the context needs no input gradient."""
-        x, w, has_bias, activation, y = saved
-        dy = get_activation(activation).backward(ctx.xp, dy, y)
+        x, w, has_bias, activation, kept = saved
+        dy = get_activation(activation).backward(ctx.xp, dy, kept)
         dy_rows = ctx.xp.reshape(dy, (-1, dy.shape[-1]))
         dw = ctx.xp.reshape(x, (-1, x.shape[-1])).T @ dy_rows
         db = ctx.xp.sum(dy_rows, axis=0) if has_bias else None

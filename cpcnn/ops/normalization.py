@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..core.context import Context
 from ..core.typing import Array, Saved
-from .activations import get_activation
+from .activations import activate, get_activation
 from .table import Op
 
 
@@ -47,18 +47,18 @@ class BatchNorm(Op):
             y = y + beta
         if residual is not None:
             y = y + residual
-        y = get_activation(activation).forward(xp, y)
+        y, last = activate(xp, y, activation)
         # copies: the running statistics change before backward runs
         mean, scale = xp.asarray(mean, copy=True), xp.asarray(scale, copy=True)
         kept = (x, gamma, beta is not None, mean, scale, ctx.training)
-        return y, (*kept, activation, residual is not None, y)
+        return y, (*kept, activation, residual is not None, last)
 
     @staticmethod
     def backward(ctx: Context, dy: Array, saved: Saved) -> tuple[Array | None, ...]:
         """Return (dx, dgamma, dbeta, dresidual), None for what was not there."""
-        x, gamma, has_beta, mean, scale, training, activation, has_residual, y = saved
+        x, gamma, has_beta, mean, scale, training, activation, has_residual, last = saved
         xp = ctx.xp
-        dy = get_activation(activation).backward(xp, dy, y)
+        dy = get_activation(activation).backward(xp, dy, last)
         axes = tuple(range(x.ndim - 1))
         normalised = (x - mean) * scale
         sum_dy = xp.sum(dy, axis=axes)

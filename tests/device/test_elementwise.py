@@ -14,6 +14,7 @@ from cpcnn.core.context import Context
 from cpcnn.core.errors import UsageError
 from cpcnn.core.random import Philox
 from cpcnn.devices import Device
+from cpcnn.ops.activations import ACTIVATIONS
 from cpcnn.testing import check_op
 
 SHAPES = [(5,), (4, 3), (3, 5, 4, 2)]
@@ -30,32 +31,103 @@ def softmax(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("name", ["linear", "relu", "sigmoid", "tanh", "softmax"])
+@pytest.mark.parametrize("name", ACTIVATIONS)
 def test_activations_keep_the_contract_of_ops(device: Device, name: str, shape: Any) -> None:
     check_op(device, "activation", normal(*shape), name)
 
 
+FORMULAS: dict[str, Callable[[float], float]] = {
+    "linear": lambda v: v,
+    "relu": lambda v: max(v, 0.0),
+    "relu6": lambda v: min(max(v, 0.0), 6.0),
+    "leaky_relu": lambda v: v if v > 0 else 0.2 * v,
+    "elu": lambda v: v if v > 0 else math.expm1(v),
+    "selu": lambda v: 1.0507009873554805 * (v if v > 0 else 1.6732632423543772 * math.expm1(v)),
+    "sigmoid": lambda v: 1 / (1 + math.exp(-v)),
+    "tanh": math.tanh,
+    "exponential": math.exp,
+    "softplus": lambda v: math.log1p(math.exp(v)),
+    "softsign": lambda v: v / (1 + abs(v)),
+    "hard_sigmoid": lambda v: min(max((v + 3) / 6, 0.0), 1.0),
+    "gelu": lambda v: v * math.erfc(-v / math.sqrt(2)) / 2,
+    "gelu_tanh": lambda v: v / 2 * (1 + math.tanh(math.sqrt(2 / math.pi) * (v + 0.044715 * v**3))),
+    "silu": lambda v: v / (1 + math.exp(-v)),
+    "hard_swish": lambda v: v * min(max(v + 3, 0.0), 6.0) / 6,
+    "mish": lambda v: v * math.tanh(math.log1p(math.exp(v))),
+}
+
+
 def test_activations_are_their_formulas(call: Callable[..., Any]) -> None:
     x = normal(40, 7) * 5
-    expected = {
-        "linear": x,
-        "relu": np.vectorize(lambda v: max(v, 0.0))(x),
-        "sigmoid": np.vectorize(lambda v: 1 / (1 + math.exp(-v)))(x),
-        "tanh": np.vectorize(math.tanh)(x),
-        "softmax": softmax(x),
-    }
+    expected = {name: np.vectorize(formula)(x) for name, formula in FORMULAS.items()}
+    expected |= {"softmax": softmax(x), "log_softmax": np.log(softmax(x))}
+    assert expected.keys() == ACTIVATIONS.keys()
     for name, wanted in expected.items():
-        np.testing.assert_allclose(call("activation", x, name), wanted, atol=1e-14)
+        found = call("activation", x, name)
+        np.testing.assert_allclose(found, wanted, rtol=1e-13, atol=1e-14, err_msg=name)
 
 
-def test_activations_far_out(call: Callable[..., Any]) -> None:
-    """Nothing overflows, and NaN is not turned into a number."""
-    x = np.array([[-1e4, 0.0, 1e4], [np.nan, 1.0, 2.0]])
-    assert call("activation", x, "sigmoid")[0].tolist() == [0.0, 0.5, 1.0]
-    assert call("activation", x, "tanh")[0].tolist() == [-1.0, 0.0, 1.0]
-    assert call("activation", x, "softmax")[0].tolist() == [0.0, 0.0, 1.0]
-    for name in ("linear", "relu", "sigmoid", "tanh", "softmax"):
-        assert np.isnan(call("activation", x, name)[1, 0])
+LIMITS = {  # at -1e4 and 1e4, and at minus infinity and infinity where they are other numbers
+    "relu": (0, 1e4),
+    "relu6": (0, 6),
+    "leaky_relu": (-2e3, 1e4),
+    "elu": (-1, 1e4),
+    "sigmoid": (0, 1),
+    "tanh": (-1, 1),
+    "softplus": (0, 1e4),
+    "softsign": (-1e4 / (1 + 1e4), 1e4 / (1 + 1e4), -1, 1),
+    "hard_sigmoid": (0, 1),
+    **dict.fromkeys(("gelu", "gelu_tanh", "silu", "hard_swish", "mish"), (0, 1e4)),
+}
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_activations_far_out(call: Callable[..., Any], name: str) -> None:
+    """Nothing overflows, and no infinity meets a zero."""
+    low, high, *infinite = LIMITS[name]
+    x = np.array([[-1e4, 1e4], [-np.inf, np.inf]])
+    y, dx = call("activation", x, name, dy=np.ones((2, 2)))
+    lowest, highest = infinite or ((-np.inf if low == -2e3 else low), high if high < 7 else np.inf)
+    np.testing.assert_allclose(y, [[low, high], [lowest, highest]], rtol=1e-15)
+    slope = 1.0 if high == 1e4 else 0.0
+    below = 0.2 if name == "leaky_relu" else 0.0
+    np.testing.assert_allclose(dx, [[below, slope]] * 2, atol=1e-7)
+
+
+def test_softmax_far_out(call: Callable[..., Any]) -> None:
+    x = np.array([[-1e4, 0.0, 1e4]])
+    assert call("activation", x, "softmax").tolist() == [[0.0, 0.0, 1.0]]
+    assert call("activation", x, "log_softmax").tolist() == [[-2e4, -1e4, 0.0]]
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_no_activation_hides_nan(call: Callable[..., Any], name: str) -> None:
+    assert np.isnan(call("activation", np.array([[np.nan, 1.0]]), name)[0, 0])
+
+
+KINKS = [  # name, where, and the gradient there
+    ("relu6", (0, 6), (0, 0)),
+    ("leaky_relu", (0,), (0.2,)),
+    ("hard_sigmoid", (-3, 3), (0, 0)),
+    ("hard_swish", (-3, 3), (0, 1)),
+]
+
+
+@pytest.mark.parametrize(("name", "places", "slopes"), KINKS)
+def test_gradients_at_kinks_are_those_of_keras(
+    call: Callable[..., Any], name: str, places: Any, slopes: Any
+) -> None:
+    x = np.array([places], np.float64)
+    _, dx = call("activation", x, name, dy=np.ones(x.shape))
+    assert dx.tolist() == [list(slopes)]
+
+
+@pytest.mark.parametrize(("alias", "name"), [("swish", "silu"), ("hard_silu", "hard_swish")])
+def test_aliases(device: Device, call: Callable[..., Any], alias: str, name: str) -> None:
+    x, w = normal(4, 3), normal(3, 2)
+    assert np.array_equal(call("activation", x, alias), call("activation", x, name))
+    named, aliased = (call("dense", x, w, None, activation=n) for n in (name, alias))
+    assert np.array_equal(named, aliased)
 
 
 def test_the_gradient_of_relu_at_zero_is_zero(call: Callable[..., Any]) -> None:
@@ -65,8 +137,8 @@ def test_the_gradient_of_relu_at_zero_is_zero(call: Callable[..., Any]) -> None:
 
 
 def test_an_unknown_activation_is_a_usage_error(device: Device) -> None:
-    with pytest.raises(UsageError, match=r"no activation named 'swish'.*Known activations: linear"):
-        Context(device).ops.activation(device.put(normal(2, 2)), "swish")
+    with pytest.raises(UsageError, match=r"no activation named 'swoosh'.*Known.*: elu, .*swish"):
+        Context(device).ops.activation(device.put(normal(2, 2)), "swoosh")
 
 
 @pytest.mark.parametrize("shape", [(1,), (5,), (3, 7), (2, 5, 3, 3)])

@@ -22,6 +22,26 @@ ADAM = {
     "learning_rate": 0.1, "beta_1": 0.9, "beta_2": 0.99, "epsilon": 1e-8, "weight_decay": 0.01,
 }  # fmt: skip
 
+NADAM = ADAM | {"momentum": 0.6, "next_momentum": 0.7, "product": 0.3}
+RMSPROP = {
+    "learning_rate": 0.1, "rho": 0.9, "momentum": 0.0, "epsilon": 0.1, "centered": False,
+    "weight_decay": 0.01,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def call_in_place(device: Device) -> Callable[..., None]:
+    """Return a function that runs an update on the device and brings the arrays back."""
+
+    def run(name: str, arrays: list[Any], **options: Any) -> None:
+        here = [device.put(array.copy()) for array in arrays]
+        with device.scope():
+            getattr(Context(device).ops, name)(*here, **options)
+        for array, changed in zip(arrays, here, strict=True):
+            array[...] = device.get(changed)
+
+    return run
+
 
 def normal(size: int, stream: str) -> NDArray[np.float64]:
     return Philox(0, stream).normal((size,)).astype(np.float64)
@@ -42,6 +62,31 @@ def test_adam_keeps_the_contract_of_ops(device: Device, size: int, step: int) ->
     value, grad, first = (normal(size, name) for name in ("value", "grad", "first"))
     second = normal(size, "second") ** 2
     check_op(device, "adam_update", value, grad, first, second, **ADAM, step=step)
+
+
+@pytest.mark.parametrize("size", [1, 17, 70_000])
+@pytest.mark.parametrize("step", [1, 1000])
+@pytest.mark.parametrize(("name", "options"), [("nadam_update", NADAM), ("lamb_update", ADAM)])
+def test_relatives_of_adam_keep_the_contract_of_ops(
+    device: Device, name: str, options: dict[str, Any], size: int, step: int
+) -> None:
+    value, grad, first = (normal(size, name) for name in ("value", "grad", "first"))
+    second = normal(size, "second") ** 2
+    check_op(device, name, value, grad, first, second, **options, step=step)
+
+
+@pytest.mark.parametrize("size", [1, 17, 70_000])
+@pytest.mark.parametrize("centered", [False, True])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_rmsprop_keeps_the_contract_of_ops(
+    device: Device, size: int, centered: bool, momentum: float
+) -> None:
+    value, grad, mean = (normal(size, name) for name in ("value", "grad", "mean"))
+    state = [mean**2 + normal(size, "square") ** 2]
+    state += [mean] if centered else []
+    state += [normal(size, "velocity")] if momentum else []
+    options = RMSPROP | {"centered": centered, "momentum": momentum}
+    check_op(device, "rmsprop_update", value, grad, *state, **options)
 
 
 @pytest.mark.parametrize("nesterov", [False, True])
@@ -73,6 +118,114 @@ def test_adam_is_its_formula(device: Device) -> None:
         assert device.get(value).item() == pytest.approx(expected, rel=1e-12)
 
 
+gradients = st.lists(st.floats(-100, 100, width=32), min_size=1, max_size=8)
+shares = st.floats(0, 0.99)
+
+
+@given(gradients, shares, shares, st.floats(0, 0.5), st.sampled_from([1.0, 0.004]))
+def test_nadam_is_its_formula(
+    call_in_place: Callable[..., Any],
+    gradients: list[float],
+    beta_1: float,
+    beta_2: float,
+    decay: float,
+    momentum_decay: float,
+) -> None:
+    """One number, a step for each gradient, in the form that has corrected means."""
+    momenta = [
+        beta_1 * (1 - 0.96 ** (t * momentum_decay) / 2) for t in range(1, len(gradients) + 2)
+    ]
+    arrays = [np.array([2.0]), np.zeros(1), np.zeros(1), np.zeros(1)]
+    expected, mean, square = 2.0, 0.0, 0.0
+    for t, gradient in enumerate(gradients, 1):
+        arrays[1][0] = gradient
+        product = math.prod(momenta[:t])
+        call_in_place(
+            "nadam_update", arrays, learning_rate=0.1, beta_1=beta_1, beta_2=beta_2, epsilon=1e-4,
+            momentum=momenta[t - 1], next_momentum=momenta[t], product=product,
+            weight_decay=decay, step=t,
+        )  # fmt: skip
+        mean = beta_1 * mean + (1 - beta_1) * gradient
+        square = beta_2 * square + (1 - beta_2) * gradient**2
+        looked_ahead = momenta[t] * mean / (1 - math.prod(momenta[: t + 1]))
+        looked_ahead += (1 - momenta[t - 1]) * gradient / (1 - product)
+        expected -= 0.1 * decay * expected
+        expected -= 0.1 * looked_ahead / (math.sqrt(square / (1 - beta_2**t)) + 1e-4)
+        assert arrays[0].item() == pytest.approx(expected, rel=1e-9, abs=1e-11)
+
+
+@given(gradients, shares, shares, st.booleans(), st.floats(0, 0.5))
+def test_rmsprop_is_its_formula(
+    call_in_place: Callable[..., Any],
+    gradients: list[float],
+    rho: float,
+    momentum: float,
+    centered: bool,
+    decay: float,
+) -> None:
+    state = [np.zeros(1) for _ in range(1 + centered + (momentum > 0))]
+    arrays = [np.array([2.0]), np.zeros(1), *state]
+    expected, square, mean, velocity = 2.0, 0.0, 0.0, 0.0
+    for gradient in gradients:
+        arrays[1][0] = gradient
+        call_in_place(
+            "rmsprop_update", arrays, learning_rate=0.1, rho=rho, momentum=momentum, epsilon=0.1,
+            centered=centered, weight_decay=decay,
+        )  # fmt: skip
+        square = rho * square + (1 - rho) * gradient**2
+        mean = rho * mean + (1 - rho) * gradient
+        root = math.sqrt(max(square - mean**2 if centered else square, 0) + 0.1)
+        velocity = momentum * velocity + 0.1 * gradient / root
+        expected = expected * (1 - 0.1 * decay) - velocity
+        assert arrays[0].item() == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_variance_below_zero_by_rounding_is_none(
+    call_in_place: Callable[..., Any], dtype: str
+) -> None:
+    """Equal gradients have no variance; the difference that stands for it is any small number."""
+    grad = np.linspace(1, 1000, 997).astype(dtype)
+    arrays = [np.zeros_like(grad), grad, grad**2, grad.copy()]
+    options = RMSPROP | {"centered": True, "epsilon": 1e-12}
+    call_in_place("rmsprop_update", arrays, **options)
+    assert np.isfinite(arrays[0]).all()
+
+
+@given(
+    st.lists(st.tuples(*[st.floats(-10, 10, width=32)] * 3), min_size=1, max_size=6),
+    st.floats(0, 0.5),
+    st.integers(1, 50),
+)
+def test_lamb_is_its_formula(
+    call_in_place: Callable[..., Any],
+    numbers: list[tuple[float, float, float]],
+    decay: float,
+    step: int,
+) -> None:
+    value, grad, first = (np.array(column) for column in zip(*numbers, strict=True))
+    arrays = [value.copy(), grad, first.copy(), np.ones(len(value))]
+    options = ADAM | {"weight_decay": decay, "epsilon": 1e-4}
+    call_in_place("lamb_update", arrays, **options, step=step)
+    pull = (0.9 * first + 0.1 * grad) / (1 - 0.9**step)
+    pull = pull / (np.sqrt((0.99 + 0.01 * grad**2) / (1 - 0.99**step)) + 1e-4) + decay * value
+    norm, other = np.linalg.norm(value), np.linalg.norm(pull)
+    ratio = norm / other if norm and other else 1.0
+    np.testing.assert_allclose(arrays[0], value - 0.1 * ratio * pull, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("size", [0, 1, 17, 70_000])
+@pytest.mark.parametrize("limit", [0.5, 1e9, math.inf])
+def test_clip_gradient_keeps_the_contract_of_ops(device: Device, size: int, limit: float) -> None:
+    check_op(device, "clip_gradient", normal(size, "grad"), limit=limit)
+
+
+def test_clipping_elements_keeps_what_is_no_number(call_in_place: Callable[..., Any]) -> None:
+    grad = np.array([-math.inf, -3.0, -1.0, 0.5, 2.0, math.inf, math.nan])
+    call_in_place("clip_gradient", [grad], limit=2.0)
+    np.testing.assert_array_equal(grad, [-2.0, -2.0, -1.0, 0.5, 2.0, 2.0, math.nan])
+
+
 # --- a scale on the device --------------------------------------------------------------------
 
 UPDATES = {
@@ -80,6 +233,12 @@ UPDATES = {
     "sgd without momentum": ("sgd_update", 1, SGD | {"momentum": 0.0}),
     "nesterov": ("sgd_update", 1, SGD | {"nesterov": True}),
     "adam": ("adam_update", 2, ADAM | {"step": 3}),
+    "nadam": ("nadam_update", 2, NADAM | {"step": 3}),
+    "rmsprop": ("rmsprop_update", 1, RMSPROP),
+    "rmsprop with momentum": ("rmsprop_update", 2, RMSPROP | {"momentum": 0.9}),
+    # the variance of these states may be any small number
+    "rmsprop, centered": ("rmsprop_update", 2, RMSPROP | {"centered": True, "epsilon": 1.0}),
+    "lamb": ("lamb_update", 2, ADAM | {"step": 3}),
 }
 updates = pytest.mark.parametrize(
     ("name", "states", "options"), UPDATES.values(), ids=UPDATES.keys()

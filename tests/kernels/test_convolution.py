@@ -23,7 +23,7 @@ from cpcnn.testing import check_op
 
 NAMES = tuple(map(str, DTYPES))
 GROUPS = [1, 1, 2, 3]
-ACTIVATIONS = [None, "relu", "sigmoid", "tanh", "softmax"]
+ACTIVATIONS = [None, "relu", "sigmoid", "tanh", "silu", "softmax"]
 # Asymmetric in everything, with taps that no pixel has.
 ODD = Window((2, 3), (2, 1), (1, 2), ((1, 2), (0, 3)))
 

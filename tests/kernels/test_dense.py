@@ -15,7 +15,7 @@ from cpcnn.core.context import Context
 from cpcnn.testing import check_op
 
 NAMES = tuple(map(str, DTYPES))
-ACTIVATIONS = [None, "relu", "sigmoid", "tanh", "softmax"]
+ACTIVATIONS = [None, "relu", "sigmoid", "tanh", "elu", "gelu", "softmax", "log_softmax"]
 
 
 @given(

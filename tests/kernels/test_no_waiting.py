@@ -12,12 +12,13 @@ from cpcnn.core.context import Context
 from cpcnn.data import ArrayDataset, Augmentation, Loader
 from cpcnn.layers import Add, Conv2D, Dense, Dropout, Flatten, Input
 from cpcnn.losses import CategoricalCrossentropy
+from cpcnn.metrics import get_metric
 from cpcnn.models import Model
 from cpcnn.networks import build_network
 from cpcnn.optimizers import SGD, AdamW, Optimizer
 from cpcnn.schedules import get_schedule
 from cpcnn.training import Network, StepEnded, Trainer
-from cpcnn.training.trainer import READ_EVERY
+from cpcnn.training.tally import READ_EVERY
 
 SHAPE = (8, 8, 3)
 
@@ -75,13 +76,16 @@ def functional() -> Network:
 
 
 @pytest.mark.parametrize(
-    ("make", "optimizer"),
+    ("make", "optimizer", "metrics"),
     [
-        (resnet9, AdamW(learning_rate=0.01, global_clipnorm=1.0)),
-        (functional, SGD(learning_rate=0.01, momentum=0.9)),
+        (resnet9, AdamW(learning_rate=0.01, global_clipnorm=1.0), []),
+        (functional, SGD(learning_rate=0.01, momentum=0.9), ["accuracy", "auc"]),
+        (functional, SGD(0.01, use_ema=True, gradient_accumulation_steps=3, clipnorm=1.0), []),
     ],
 )
-def test_a_step_reads_nothing(blind: BlindDevice, make: Any, optimizer: Optimizer) -> None:
+def test_a_step_reads_nothing(
+    blind: BlindDevice, make: Any, optimizer: Optimizer, metrics: list[str]
+) -> None:
     network = make()
     network.preprocessing = {"mean": [127.0] * 3, "std": [64.0] * 3}
     network.build(device=blind)
@@ -91,14 +95,18 @@ def test_a_step_reads_nothing(blind: BlindDevice, make: Any, optimizer: Optimize
     dataset = ArrayDataset(images, np.arange(2 * steps) % 3)
     loader = Loader(dataset, 2, shuffle=True, augmentation=augmentation)
     schedule = get_schedule("constant", 0.01, steps)
-    run = Trainer(network, loader, None, optimizer, schedule, CategoricalCrossentropy(), 1).run()
+    trainer = Trainer(network, loader, None, optimizer, schedule, CategoricalCrossentropy(), 1)
+    trainer.metrics = [get_metric(name) for name in metrics]
+    trainer.class_weights = np.array([1.0, 2.0, 3.0])
     reads = []
-    for event in run:
+    for event in trainer.run():
         if isinstance(event, StepEnded):
             reads.append(blind.reads)
             blind.reads = 0
-    # the tally is read at the first step of every ten and at the last one, and nothing else is
-    assert reads == [int(step % READ_EVERY == 1 or step == steps) for step in range(1, steps + 1)]
+    # the tally is read at the first step of every ten and at the last one, and nothing else is;
+    # with metrics it is the sums and the outputs
+    due = [step % READ_EVERY == 1 or step == steps for step in range(1, steps + 1)]
+    assert reads == [(1 + bool(metrics)) * read for read in due]
 
 
 def test_inference_reads_its_results_alone(blind: BlindDevice) -> None:

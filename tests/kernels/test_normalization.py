@@ -20,13 +20,13 @@ from cpcnn.devices.cuda.element_types import C_TYPES, full_vector
 from cpcnn.devices.cuda.elementwise import CODES
 from cpcnn.devices.cuda.geometry import Launch, row_parts
 from cpcnn.devices.cuda.normalization import FusedBatchNorm
-from cpcnn.ops.activations import ACTIVATIONS, get_activation
+from cpcnn.ops.activations import ACTIVATIONS, get_activation, keeps_input
 from cpcnn.ops.normalization import BatchNorm
 from cpcnn.testing import check_op
 
 OPTIONS = {"momentum": 0.75, "epsilon": 2.0**-8}  # numbers that every type holds
 NEAR = {"float64": 1e-12, "float32": 1e-5, "float16": 4e-3, "bfloat16": 4e-2}
-ELEMENTWISE = [name for name in CODES if name != "softmax"]
+FUSED = [name for name in ACTIVATIONS if not keeps_input(name)]
 widths = st.sampled_from([1, 3, 4, 8, 16, 24, 33, 264])
 given_or_not = st.booleans()
 
@@ -91,7 +91,7 @@ def contexts(device: EmulatedCudaDevice, training: bool) -> tuple[Context, Conte
 
 @given(
     st.lists(st.integers(1, 5), min_size=1, max_size=3), widths, dtypes, st.booleans(),
-    st.tuples(given_or_not, given_or_not, given_or_not), st.sampled_from([None, *ACTIVATIONS]),
+    st.tuples(given_or_not, given_or_not, given_or_not), st.sampled_from([None, *FUSED]),
     st.sampled_from([0, 1]), seeds,
 )  # fmt: skip
 def test_as_the_reference(
@@ -169,7 +169,7 @@ def test_statistics_from_parts_of_any_size(
 
 @given(
     st.integers(0, 40), st.sampled_from([1, 3, 8, 24, 40]), dtypes,
-    st.sampled_from(ELEMENTWISE), st.tuples(given_or_not, given_or_not, given_or_not),
+    st.sampled_from(list(CODES)), st.tuples(given_or_not, given_or_not, given_or_not),
     st.integers(1, 3), st.integers(1, 9), st.integers(1, 9), seeds,
 )  # fmt: skip
 def test_any_geometry_gives_the_same(
@@ -220,7 +220,7 @@ def test_any_geometry_gives_the_same(
 
 @given(
     st.integers(1, 60), st.sampled_from([1, 3, 8, 24, 40]), dtypes,
-    st.sampled_from(ELEMENTWISE), st.booleans(), st.integers(1, 50), st.integers(1, 7),
+    st.sampled_from(list(CODES)), st.booleans(), st.integers(1, 50), st.integers(1, 7),
     st.integers(1, 20), seeds,
 )  # fmt: skip
 def test_gradient_sums_from_parts_of_any_size(
@@ -395,6 +395,7 @@ def test_what_it_leaves_to_the_reference(device: EmulatedCudaDevice) -> None:
     case = draw(0, (5, 4), np.float16)
     assert takes(training, case)
     assert takes(training, case, activation="softmax")
+    assert not takes(training, case, activation="gelu")
     assert not takes(training, draw(0, (0, 4), np.float32))
     assert takes(inference, draw(0, (0, 4), np.float32))
     assert not takes(training, case.put(lambda array: array.astype("int32")))

@@ -22,7 +22,10 @@ from .recycler import Recycler
 from .updates import (
     BlockedAdamUpdate,
     BlockedAverageUpdate,
+    BlockedClipGradient,
     BlockedGradientScale,
+    BlockedNadamUpdate,
+    BlockedRMSpropUpdate,
     BlockedSGDUpdate,
 )
 from .workers import Workers, usable_cores
@@ -41,6 +44,9 @@ class CpuDevice(Device):
         "add": (ParallelAdd,),
         "sgd_update": (BlockedSGDUpdate,),
         "adam_update": (BlockedAdamUpdate,),
+        "nadam_update": (BlockedNadamUpdate,),
+        "rmsprop_update": (BlockedRMSpropUpdate,),
+        "clip_gradient": (BlockedClipGradient,),
         "gradient_scale": (BlockedGradientScale,),
         "average_update": (BlockedAverageUpdate,),
         "input_stage": (ParallelInputStage,),

@@ -14,7 +14,7 @@ from ...core.context import Context
 from ...core.typing import Saved, Shape
 from ...core.window import Window
 from ...ops.table import Op
-from .elementwise import finish, is_float, mask_gradient
+from .elementwise import can_fuse, finish, is_float, mask_gradient
 from .workers import cut, in_threads
 
 COLUMNS = 1 << 18  # elements of a column block: 1 MiB of float32, half a core's L2
@@ -26,9 +26,18 @@ class PointwiseConv2D(Op):
 
     @staticmethod
     def supports(
-        ctx: Context, x: Any, w: Any, b: Any, window: Window, *, groups: int = 1, **options: Any
+        ctx: Context,
+        x: Any,
+        w: Any,
+        b: Any,
+        window: Window,
+        *,
+        groups: int = 1,
+        activation: str | None = None,
     ) -> bool:
-        return window.is_pointwise and groups == 1 and is_float(x, w) and x.flags.c_contiguous
+        return window.is_pointwise and Im2colConv2D.supports(
+            ctx, x, w, b, window, groups=groups, activation=activation
+        )
 
     @staticmethod
     def forward(
@@ -57,9 +66,17 @@ class Im2colConv2D(Op):
 
     @staticmethod
     def supports(
-        ctx: Context, x: Any, w: Any, b: Any, window: Window, *, groups: int = 1, **options: Any
+        ctx: Context,
+        x: Any,
+        w: Any,
+        b: Any,
+        window: Window,
+        *,
+        groups: int = 1,
+        activation: str | None = None,
     ) -> bool:
-        return groups == 1 and is_float(x, w) and x.flags.c_contiguous
+        taken = is_float(x, w) and x.flags.c_contiguous
+        return taken and groups == 1 and can_fuse(activation)
 
     @staticmethod
     def forward(

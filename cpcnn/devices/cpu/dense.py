@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ...core.context import Context
 from ...core.typing import Saved
 from ...ops.table import Op
-from .elementwise import finish, is_float, mask_gradient
+from .elementwise import can_fuse, finish, is_float, mask_gradient
 from .workers import PARTS, cut, in_threads
 
 LEAST_ROWS = 16
@@ -20,8 +20,8 @@ class BlockedDense(Op):
     """One matrix product per block of rows, with bias and activation while they are in cache."""
 
     @staticmethod
-    def supports(ctx: Context, x: Any, w: Any, b: Any, **options: Any) -> bool:
-        return is_float(x, w) and x.ndim == 2
+    def supports(ctx: Context, x: Any, w: Any, b: Any, *, activation: str | None = None) -> bool:
+        return is_float(x, w) and x.ndim == 2 and can_fuse(activation)
 
     @staticmethod
     def forward(

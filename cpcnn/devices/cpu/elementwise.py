@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from ...core.context import Context
 from ...core.typing import Saved
 from ...ops import merge
-from ...ops.activations import get_activation
+from ...ops.activations import Function, get_activation, keeps_input
 from ...ops.table import Op
 from .workers import cut, in_threads
 
 FLOATS = (np.dtype("float32"), np.dtype("float64"))
 WIDE = 1 << 10  # elements of an inner loop that make its start not matter
 BLOCK = 1 << 16  # elements: a few blocks of float32 fit a core's L2 cache
+SMALL_BLOCK = 1 << 14  # elements: temporaries of this size come from the heap, not page by page
 
 
 def is_float(*arrays: Any) -> bool:
@@ -38,71 +39,102 @@ def widen(rows: NDArray[Any], *vectors: NDArray[Any]) -> list[NDArray[Any]]:
     return [rows.reshape(-1, channels * repeat), *(np.tile(v, repeat) for v in vectors)]
 
 
+def blocks(piece: slice, channels: int, size: int = BLOCK) -> Iterator[slice]:
+    """Cut a slice of rows (M, C) into blocks of about `size` elements, which fit the cache."""
+    step = max(1, size // channels)
+    for start in range(piece.start, piece.stop, step):
+        yield slice(start, min(start + step, piece.stop))
+
+
+def can_fuse(activation: str | None) -> bool:
+    """Whether an op that keeps its output can take an activation along."""
+    return not keeps_input(activation)
+
+
 def finish(y: NDArray[Any], bias: NDArray[Any] | None, activation: str | None) -> None:
     """Add a bias (C,) to rows (M, C) and apply an activation, in place, while `y` is in cache."""
     if bias is not None:
         rows, wide_bias = widen(y, bias)
         np.add(rows, wide_bias, out=rows)
-    activate(y, activation)
+    activate(y, activation, y)
 
 
-def activate(y: NDArray[Any], activation: str | None) -> None:
-    """Apply an activation in place."""
+def activate(x: NDArray[Any], activation: str | Function | None, out: NDArray[Any]) -> None:
+    """Write the activation of `x` to `out`, which may be `x`."""
     if activation == "relu":
-        np.maximum(y, 0, out=y)
+        np.maximum(x, 0, out=out)
     elif activation not in (None, "linear"):
-        y[...] = get_activation(activation).forward(np, y)
+        out[...] = get_activation(activation).forward(np, x)
+    elif out is not x:
+        np.copyto(out, x)
 
 
 def mask_gradient(
-    ctx: Context, dy: NDArray[Any], y: NDArray[Any], activation: str | None
+    ctx: Context, dy: NDArray[Any], kept: NDArray[Any], activation: str | Function | None
 ) -> NDArray[Any]:
-    """Return the gradient before an activation whose output was `y`."""
+    """Return the gradient before an activation that kept `kept`."""
     if activation in (None, "linear"):
         return np.ascontiguousarray(dy)
-    gradient: NDArray[Any] = ctx.empty(y.shape, y.dtype)
+    gradient: NDArray[Any] = ctx.empty(kept.shape, kept.dtype)
+    rows, gradients, results = (_rows(array) for array in (kept, dy, gradient))
+    size = _block_size(activation)
 
-    def work(rows: slice) -> None:
-        gradient_before(dy[rows], y[rows], activation, gradient[rows])
+    def work(piece: slice) -> None:
+        for block in blocks(piece, rows.shape[1], size):
+            gradient_before(gradients[block], rows[block], activation, results[block])
 
-    in_threads(ctx, work, cut(y.shape[0], y.size))
+    in_threads(ctx, work, cut(len(rows), rows.size))
     return gradient
 
 
 def gradient_before(
-    dy: NDArray[Any], y: NDArray[Any], activation: str | None, out: NDArray[Any]
+    dy: NDArray[Any], kept: NDArray[Any], activation: str | Function | None, out: NDArray[Any]
 ) -> None:
-    """Write the gradient before an activation whose output was `y`."""
+    """Write the gradient before an activation that kept `kept`."""
     if activation in (None, "linear"):
         np.copyto(out, dy)
     elif activation == "relu":
-        np.multiply(dy, y > 0, out=out)  # a product is many times faster than where()
+        np.multiply(dy, kept > 0, out=out)  # a product is many times faster than where()
     else:
-        out[...] = get_activation(activation).backward(np, dy, y)
+        out[...] = get_activation(activation).backward(np, dy, kept)
+
+
+def _rows(array: NDArray[Any]) -> NDArray[Any]:
+    """View an array (..., C) as rows (M, C), copied where it is not contiguous."""
+    return array.reshape(-1, array.shape[-1])
+
+
+def _block_size(activation: str | Function | None) -> int:
+    """Return the elements of a block: few for functions that make many temporaries of them."""
+    return BLOCK if activation in (None, "linear", "relu") else SMALL_BLOCK
 
 
 class ParallelActivation(Op):
-    """The reference activation, cut along the batch."""
+    """The reference activation, in blocks of rows."""
 
     @staticmethod
-    def supports(ctx: Context, x: Any, activation: str) -> bool:
-        return is_float(x) and x.ndim >= 2
+    def supports(ctx: Context, x: Any, activation: str | Function) -> bool:
+        return is_float(x) and x.ndim >= 2 and x.shape[-1] > 0
 
     @staticmethod
-    def forward(ctx: Context, x: NDArray[Any], activation: str) -> tuple[NDArray[Any], Saved]:
-        y = ctx.empty(x.shape, x.dtype)
+    def forward(
+        ctx: Context, x: NDArray[Any], activation: str | Function
+    ) -> tuple[NDArray[Any], Saved]:
+        y: NDArray[Any] = ctx.empty(x.shape, x.dtype)
+        rows, results = _rows(x), _rows(y)
+        size = _block_size(activation)
 
-        def work(rows: slice) -> None:
-            y[rows] = x[rows]
-            activate(y[rows], activation)
+        def work(piece: slice) -> None:
+            for block in blocks(piece, rows.shape[1], size):
+                activate(rows[block], activation, results[block])
 
-        in_threads(ctx, work, cut(x.shape[0], x.size))
-        return y, (activation, y)
+        in_threads(ctx, work, cut(len(rows), rows.size))
+        return y, (activation, x if keeps_input(activation) else y)
 
     @staticmethod
     def backward(ctx: Context, dy: NDArray[Any], saved: Saved) -> NDArray[Any]:
-        activation, y = saved
-        return mask_gradient(ctx, dy, y, activation)
+        activation, kept = saved
+        return mask_gradient(ctx, dy, kept, activation)
 
 
 class ParallelAdd(Op):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,9 @@ from ...core.context import Context
 from ...core.typing import Saved
 from ...ops.table import Op
 from .elementwise import (
-    BLOCK,
     activate,
+    blocks,
+    can_fuse,
     gradient_before,
     is_float,
     mask_gradient,
@@ -29,8 +29,10 @@ class TwoPassBatchNorm(Op):
     """
 
     @staticmethod
-    def supports(ctx: Context, x: Any, *args: Any, **options: Any) -> bool:
-        return is_float(x) and x.ndim >= 2 and x.flags.c_contiguous
+    def supports(
+        ctx: Context, x: Any, *args: Any, activation: str | None = None, **options: Any
+    ) -> bool:
+        return is_float(x) and x.ndim >= 2 and x.flags.c_contiguous and can_fuse(activation)
 
     @staticmethod
     def forward(
@@ -61,14 +63,14 @@ class TwoPassBatchNorm(Op):
         shift = -mean * factor if beta is None else beta - mean * factor
 
         def work(piece: slice) -> None:
-            for block in _blocks(piece, rows.shape[1]):
+            for block in blocks(piece, rows.shape[1]):
                 source, wide_factor, wide_shift = widen(rows[block], factor, shift)
                 target = flat_y[block].reshape(source.shape)
                 np.multiply(source, wide_factor, out=target)
                 target += wide_shift
                 if flat_residual is not None:
                     target += flat_residual[block].reshape(source.shape)
-                activate(flat_y[block], activation)
+                activate(flat_y[block], activation, flat_y[block])
 
         in_threads(ctx, work, cut(rows.shape[0], rows.size))
         kept = (x, gamma, beta is not None, mean, scale, ctx.training)
@@ -91,7 +93,7 @@ class TwoPassBatchNorm(Op):
         shift = -factor * sum_dy / count - mean * slope
 
         def work(piece: slice) -> None:
-            for block in _blocks(piece, rows.shape[1]):
+            for block in blocks(piece, rows.shape[1]):
                 target, wide_factor, wide_slope, wide_shift = widen(
                     flat_dx[block], factor, slope, shift
                 )
@@ -107,12 +109,6 @@ class TwoPassBatchNorm(Op):
         return dx, dgamma, sum_dy if has_beta else None, residual_gradient
 
 
-def _blocks(piece: slice, channels: int) -> Iterator[slice]:
-    step = max(1, BLOCK // channels)
-    for start in range(piece.start, piece.stop, step):
-        yield slice(start, min(start + step, piece.stop))
-
-
 def _statistics(ctx: Context, rows: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Mean and variance per column, as float64."""
     pieces = cut(rows.shape[0], rows.size)
@@ -120,7 +116,7 @@ def _statistics(ctx: Context, rows: NDArray[Any]) -> tuple[NDArray[Any], NDArray
 
     def work(piece: slice) -> None:
         merged = (0, np.zeros(rows.shape[1]), np.zeros(rows.shape[1]))
-        for block in _blocks(piece, rows.shape[1]):
+        for block in blocks(piece, rows.shape[1]):
             values = rows[block]
             mean = _column_sums(values) / len(values)
             source, wide_mean = widen(values, mean.astype(values.dtype))
@@ -167,7 +163,7 @@ def _gradient_sums(
 
     def work(piece: slice) -> None:
         total = np.zeros((2, rows.shape[1]))
-        for block in _blocks(piece, rows.shape[1]):
+        for block in blocks(piece, rows.shape[1]):
             gradient_before(flat_dy[block], flat_y[block], activation, out[block])
             source, wide_mean = widen(rows[block], mean)
             centred = ctx.empty(out[block].shape, out.dtype)

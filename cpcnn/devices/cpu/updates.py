@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 from ...core.context import Context
 from ...core.typing import Array
 from ...ops.table import Action
-from ...ops.updates import AdamUpdate, AverageUpdate, SGDUpdate, clipping_scale
+from ...ops.updates import (
+    AdamUpdate,
+    AverageUpdate,
+    ClipGradient,
+    NadamUpdate,
+    RMSpropUpdate,
+    SGDUpdate,
+    clipping_scale,
+)
 from .elementwise import BLOCK
 from .workers import in_threads
 
@@ -40,6 +48,30 @@ class BlockedAdamUpdate(Action):
     @staticmethod
     def run(ctx: Context, *arrays: NDArray[Any], **options: Any) -> None:
         _in_blocks(AdamUpdate, ctx, arrays, options)
+
+
+class BlockedNadamUpdate(Action):
+    """NadamUpdate, block by block."""
+
+    @staticmethod
+    def run(ctx: Context, *arrays: NDArray[Any], **options: Any) -> None:
+        _in_blocks(NadamUpdate, ctx, arrays, options)
+
+
+class BlockedRMSpropUpdate(Action):
+    """RMSpropUpdate, block by block."""
+
+    @staticmethod
+    def run(ctx: Context, *arrays: NDArray[Any], **options: Any) -> None:
+        _in_blocks(RMSpropUpdate, ctx, arrays, options)
+
+
+class BlockedClipGradient(Action):
+    """ClipGradient, block by block."""
+
+    @staticmethod
+    def run(ctx: Context, *arrays: NDArray[Any], **options: Any) -> None:
+        _in_blocks(ClipGradient, ctx, arrays, options)
 
 
 class BlockedAverageUpdate(Action):

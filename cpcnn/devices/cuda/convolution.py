@@ -11,7 +11,7 @@ from ...ops.table import Op
 from .columns import Columns
 from .dense import multiply, same_floats
 from .element_types import c_type_of
-from .elementwise import finish, gradient_before, is_linear
+from .elementwise import can_fuse, finish, gradient_before, is_linear
 from .geometry import LIMITS, THREADS, linear
 from .kernel import Kernel, contiguous, each
 from .reductions import accumulator_dtype, sum_rows
@@ -26,9 +26,17 @@ class PointwiseConv2D(Op):
 
     @staticmethod
     def supports(
-        ctx: Context, x: Any, w: Any, b: Any, window: Window, *, groups: int = 1, **options: Any
+        ctx: Context,
+        x: Any,
+        w: Any,
+        b: Any,
+        window: Window,
+        *,
+        groups: int = 1,
+        activation: str | None = None,
     ) -> bool:
-        return window.is_pointwise and groups == 1 and same_floats(x, w, b)
+        taken = same_floats(x, w, b) and can_fuse(activation)
+        return taken and window.is_pointwise and groups == 1
 
     @staticmethod
     def forward(
@@ -63,10 +71,17 @@ class Im2colConv2D(Op):
 
     @staticmethod
     def supports(
-        ctx: Context, x: Any, w: Any, b: Any, window: Window, *, groups: int = 1, **options: Any
+        ctx: Context,
+        x: Any,
+        w: Any,
+        b: Any,
+        window: Window,
+        *,
+        groups: int = 1,
+        activation: str | None = None,
     ) -> bool:
         places = window.kernel[0] * window.kernel[1] * x.shape[3]
-        return places <= MOST_PLACES and same_floats(x, w, b)
+        return places <= MOST_PLACES and same_floats(x, w, b) and can_fuse(activation)
 
     @staticmethod
     def forward(

@@ -8,7 +8,7 @@ from ...core.context import Context
 from ...core.typing import Array, Saved
 from ...ops.table import Op
 from .element_types import is_floating
-from .elementwise import finish, gradient_before, is_linear
+from .elementwise import can_fuse, finish, gradient_before, is_linear
 from .kernel import contiguous
 from .reductions import sum_rows
 
@@ -17,8 +17,8 @@ class MatmulDense(Op):
     """One matrix product over all rows, in forward and for each gradient."""
 
     @staticmethod
-    def supports(ctx: Context, x: Any, w: Any, b: Any, **options: Any) -> bool:
-        return same_floats(x, w, b)
+    def supports(ctx: Context, x: Any, w: Any, b: Any, *, activation: str | None = None) -> bool:
+        return same_floats(x, w, b) and can_fuse(activation)
 
     @staticmethod
     def forward(

@@ -11,7 +11,7 @@ from ...ops.table import Op
 from .convolution import MOST_PLACES
 from .dense import same_floats
 from .element_types import c_type_of
-from .elementwise import finish, gradient_before, is_linear
+from .elementwise import can_fuse, finish, gradient_before, is_linear
 from .geometry import place_parts, row_tiles
 from .kernel import Kernel, contiguous, vector_width, vectorised
 from .reductions import accumulator_dtype, join, sum_rows
@@ -27,9 +27,17 @@ class DepthwiseConv2D(Op):
 
     @staticmethod
     def supports(
-        ctx: Context, x: Any, w: Any, b: Any, window: Window, *, groups: int = 1, **options: Any
+        ctx: Context,
+        x: Any,
+        w: Any,
+        b: Any,
+        window: Window,
+        *,
+        groups: int = 1,
+        activation: str | None = None,
     ) -> bool:
-        return 1 < groups == x.shape[3] and w.size <= MOST_PLACES and same_floats(x, w, b)
+        taken = same_floats(x, w, b) and can_fuse(activation)
+        return taken and 1 < groups == x.shape[3] and w.size <= MOST_PLACES
 
     @staticmethod
     def forward(

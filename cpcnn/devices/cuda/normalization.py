@@ -8,7 +8,7 @@ from ...core.context import Context
 from ...core.typing import Array, Saved
 from ...ops.table import Op
 from .element_types import c_type_of, dtype_name, is_floating
-from .elementwise import SOFTMAX, code_of, finish, gradient_before, has_kernel, is_linear
+from .elementwise import can_fuse, code_of, finish, gradient_before, is_linear, runs_after
 from .geometry import joins, linear, row_parts, sweep
 from .kernel import Kernel, contiguous, each, vector_width, vectorised
 from .reductions import accumulator_dtype, join
@@ -44,7 +44,7 @@ class FusedBatchNorm(Op):
         activation: str | None = None,
         residual: Any = None,
     ) -> bool:
-        if not (is_floating(x) and x.ndim >= 1 and has_kernel(activation)):
+        if not (is_floating(x) and x.ndim >= 1 and can_fuse(activation)):
             return False
         if ctx.training and not x.size:
             return False  # there are no statistics of nothing: whatever the reference makes of it
@@ -95,7 +95,7 @@ class FusedBatchNorm(Op):
             vectors=channels // vec,
             activation=code_of(activation),
         )
-        if activation == SOFTMAX:
+        if runs_after(activation):
             finish(ctx, y, None, activation)
         kept = (x, gamma, dtypes, mean, scale, ctx.training, activation)
         return y, (*kept, residual is not None, None if is_linear(activation) else y)
@@ -103,7 +103,7 @@ class FusedBatchNorm(Op):
     @staticmethod
     def backward(ctx: Context, dy: Array, saved: Saved) -> tuple[Any, ...]:
         x, gamma, dtypes, mean, scale, training, activation, has_residual, y = saved
-        if activation == SOFTMAX:
+        if runs_after(activation):
             dy, y, activation = gradient_before(ctx, dy, y, activation), None, None
         dy = contiguous(ctx, dy)
         # with a residual the gradient before the activation is a result: the second pass reads it

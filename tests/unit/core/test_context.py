@@ -7,7 +7,7 @@ import numpy as np
 from cpcnn.core.context import Context, Policy
 from cpcnn.core.param import Param, ParamStore
 from cpcnn.devices import get_device
-from cpcnn.layers.initializers import ones
+from cpcnn.layers.initializers import Ones
 
 NUMPY = get_device("numpy")
 
@@ -34,7 +34,7 @@ def test_the_ops_of_the_interior_see_the_interior() -> None:
 
 
 def test_parameters_are_used_in_the_compute_dtype() -> None:
-    param = Param((2,), ones)
+    param = Param((2,), Ones())
     ParamStore({"p": param}, NUMPY).initialize(0)
     assert Context(NUMPY).use(param) is param.value
     wide = Context(NUMPY, policy=Policy(compute="float64")).use(param)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from cpcnn.core.errors import CheckpointError
 from cpcnn.core.param import ALIGNMENT, Param, ParamStore
 from cpcnn.devices import get_device
-from cpcnn.layers.initializers import he_normal, ones, zeros
+from cpcnn.layers.initializers import HeNormal, Ones, Zeros
 
 NUMPY = get_device("numpy")
 kinds = st.sampled_from(["kernel", "bias", "statistic"])
@@ -20,7 +20,7 @@ shapes = st.lists(st.integers(1, 7), max_size=4).map(tuple)
 
 
 def param(kind: str, shape: tuple[int, ...]) -> Param:
-    return Param(shape, ones, trainable=kind != "statistic", decay=kind == "kernel")
+    return Param(shape, Ones(), trainable=kind != "statistic", decay=kind == "kernel")
 
 
 def small() -> dict[str, Param]:
@@ -28,7 +28,7 @@ def small() -> dict[str, Param]:
     return {
         "bn.moving_mean": param("statistic", (3,)),
         "conv.bias": param("bias", (5,)),
-        "conv.kernel": Param((3, 3, 2, 5), he_normal),
+        "conv.kernel": Param((3, 3, 2, 5), HeNormal()),
         "bn.gamma": param("bias", (20,)),
     }
 
@@ -84,13 +84,13 @@ def test_a_statistic_takes_no_gradient() -> None:
 
 
 def test_decay_needs_training() -> None:
-    assert not Param((2,), zeros, trainable=False, decay=True).decay
+    assert not Param((2,), Zeros(), trainable=False, decay=True).decay
 
 
 def test_every_parameter_starts_from_a_stream_of_its_own() -> None:
     names = [f"layer{k}.kernel" for k in range(3)]
     stores = [
-        ParamStore({name: Param((4, 6), he_normal) for name in chosen}, NUMPY)
+        ParamStore({name: Param((4, 6), HeNormal()) for name in chosen}, NUMPY)
         for chosen in (names, names[1:])
     ]
     for store in stores:
@@ -195,4 +195,4 @@ def test_a_store_without_parameters() -> None:
 
 
 def test_a_parameter_describes_itself() -> None:
-    assert repr(Param((3, 2), zeros)) == "Param(shape=(3, 2), trainable=True)"
+    assert repr(Param((3, 2), Zeros())) == "Param(shape=(3, 2), trainable=True)"

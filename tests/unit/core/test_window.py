@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cpcnn.core.errors import ShapeError, UsageError
-from cpcnn.core.window import Window, as_pair
+from cpcnn.core.window import Window, as_pair, as_sides, cropped, padded
 
 pairs = st.tuples(st.integers(1, 4), st.integers(1, 4))
 pads = st.tuples(st.integers(0, 3), st.integers(0, 3))
@@ -129,6 +129,54 @@ def test_one_number_stands_for_both_axes(value: Any) -> None:
 def test_a_pair_is_one_or_two_positive_integers(value: Any) -> None:
     with pytest.raises(UsageError, match="strides must be an integer or two"):
         as_pair(value, "strides")
+
+
+@given(sizes, pairs, pairs, pairs, st.tuples(pads, pads), st.data())
+def test_a_transposed_window_leads_back_from_its_output(
+    size: Any, kernel: Any, stride: Any, dilation: Any, counts: Any, data: Any
+) -> None:
+    """Its convolution has a window for every pixel, and no window misses the padded output."""
+    padding = data.draw(st.sampled_from(["valid", "same", counts]))
+    extra = data.draw(st.none() | st.tuples(*(st.integers(0, step - 1) for step in stride)))
+    try:
+        window, output = Window.fit_transposed(*size, kernel, stride, padding, dilation, extra)
+    except ShapeError:
+        assert padding == counts or (padding == "same" and 0 in extra)
+        return
+    assert window.output(*output) == size
+    for axis, (before, after) in enumerate(window.padding):
+        whole = (size[axis] - 1) * stride[axis] + window.extent[axis]
+        spread = before + output[axis] + after - whole  # what the last window leaves over
+        assert 0 <= spread < stride[axis]
+        if padding == "same":
+            assert 0 <= after - before <= 1
+            expected = size[axis] * stride[axis]
+            if extra:
+                expected += window.extent[axis] % 2 + extra[axis] - stride[axis]
+            assert output[axis] == expected
+        elif extra:
+            assert spread == extra[axis]
+        elif padding == "valid":
+            assert output[axis] == max(whole, size[axis] * stride[axis])
+
+
+def test_a_transposed_window_that_leaves_nothing_names_both_sizes() -> None:
+    with pytest.raises(ShapeError, match=r"3×3 window makes 0×4 pixels of an input of 2×6"):
+        Window.fit_transposed(2, 6, (3, 3), (1, 1), 2, (1, 1), None)
+
+
+@pytest.mark.parametrize("value", ["full", -1, 1.5, None, (1, 2, 3), (1, -2), True])
+def test_sides_are_pixel_counts(value: Any) -> None:
+    with pytest.raises(UsageError, match="border must be"):
+        as_sides(value, "border")
+    assert as_sides((1, (0, 2)), "border") == ((1, 1), (0, 2))
+
+
+def test_sizes_with_and_without_a_border() -> None:
+    assert padded(4, 5, ((1, 2), (0, 3))) == (7, 8)
+    assert cropped(4, 5, ((1, 2), (0, 3))) == (1, 2)
+    with pytest.raises(ShapeError, match="leaves nothing of an input of 4×5"):
+        cropped(4, 5, ((1, 3), (0, 0)))
 
 
 def test_pointwise_windows() -> None:

@@ -1,5 +1,6 @@
-// Activations by number, as `CODES` of elementwise.py counts them. Gradients are written in terms
-// of the output alone. The switches are the same for all threads.
+// Activations that other kernels take along, by number, as `CODES` of elementwise.py counts them:
+// few and short, since each of those kernels holds them all. unfused_activation.cu has the rest.
+// Gradients are written in terms of the output alone. The switches are the same for all threads.
 #include "common.cuh"
 
 constexpr int RELU = 1;
@@ -8,6 +9,8 @@ constexpr int TANH = 3;
 
 __device__ __forceinline__ float exponential(float x) { return expf(x); }
 __device__ __forceinline__ double exponential(double x) { return exp(x); }
+__device__ __forceinline__ float logarithm(float x) { return logf(x); }
+__device__ __forceinline__ double logarithm(double x) { return log(x); }
 __device__ __forceinline__ float hyperbolic_tangent(float x) { return tanhf(x); }
 __device__ __forceinline__ double hyperbolic_tangent(double x) { return tanh(x); }
 

@@ -3,9 +3,6 @@
 #include "activations.cuh"
 #include "reduction.cuh"
 
-__device__ __forceinline__ float logarithm(float x) { return logf(x); }
-__device__ __forceinline__ double logarithm(double x) { return log(x); }
-
 // losses = -sum(target * log_softmax(logits)), and in `gradient` softmax(logits) - target. The
 // target is `spread` for every class, and `certainty` more for the label, if there is a class of
 // its number.
