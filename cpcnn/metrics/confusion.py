@@ -9,19 +9,24 @@ from numpy.typing import ArrayLike, NDArray
 
 from cpcnn.core.errors import ShapeError, UsageError
 
+from .base import Metric, checked_batch, checked_classes
+
 Counts: TypeAlias = NDArray[np.int64]
 
 
-class ConfusionMatrix:
+class ConfusionMatrix(Metric):
     """Counts of images by true class (rows) and predicted class (columns).
 
-    `counts` is int64 of shape (K, K). Matrices of several parts of a data set are added with `+`.
+    `counts` is int64 of shape (K, K); without `num_classes` it is empty until the first batch of
+    probabilities tells K. Matrices of several parts of a data set are added with `+`.
     """
 
-    def __init__(self, num_classes: int) -> None:
-        if num_classes < 1:
+    def __init__(self, num_classes: int | None = None, name: str = "confusion_matrix") -> None:
+        if num_classes is not None and num_classes < 1:
             raise UsageError(f"A confusion matrix needs at least 1 class, {num_classes} given.")
-        self.counts: Counts = np.zeros((num_classes, num_classes), np.int64)
+        self.name = name
+        self._given = num_classes or 0
+        self.reset()
 
     @property
     def num_classes(self) -> int:
@@ -33,14 +38,36 @@ class ConfusionMatrix:
         """The number of images counted so far."""
         return int(self.counts.sum())
 
-    def update(self, labels: ArrayLike, predicted: ArrayLike) -> None:
-        """Count one batch: true and predicted class numbers, integers of shape (B,) in 0..K-1."""
+    def reset(self) -> None:
+        self.counts: Counts = _zeros(self._given)
+
+    def result(self) -> Counts:
+        """Return a copy of the counts, int64 of shape (K, K)."""
+        return self.counts.copy()
+
+    def update(self, labels: ArrayLike, predicted: ArrayLike, /) -> None:
+        """Count one batch of class numbers (B,) in 0..K-1.
+
+        `predicted` are class numbers too, or probabilities (B, K), of which the first largest
+        counts.
+        """
+        if np.ndim(predicted) == 2:
+            labels, predicted = self._most_probable(labels, predicted)
         rows = self._class_numbers(labels, "labels")
         columns = self._class_numbers(predicted, "predicted")
         if rows.shape != columns.shape:
             raise ShapeError(f"{rows.size} labels do not go with {columns.size} predictions.")
         k = self.num_classes
         self.counts += np.bincount(rows * k + columns, minlength=k * k).reshape(k, k)
+
+    def _most_probable(
+        self, labels: ArrayLike, probabilities: ArrayLike
+    ) -> tuple[ArrayLike, ArrayLike]:
+        truth, values = checked_batch(labels, probabilities)
+        classes = checked_classes(self.num_classes or None, values.shape[1])
+        if not self.num_classes:
+            self.counts = _zeros(classes)
+        return truth, values.argmax(axis=1)
 
     def _class_numbers(self, values: ArrayLike, name: str) -> NDArray[np.int64]:
         numbers = np.asarray(values)
@@ -51,6 +78,8 @@ class ConfusionMatrix:
                 f"{name} must be integers of shape (B,), "
                 f"found {numbers.dtype} of shape {numbers.shape}."
             )
+        if not self.num_classes:
+            raise UsageError("Class numbers do not tell how many classes there are: give K.")
         if numbers.min() < 0 or numbers.max() >= self.num_classes:
             raise UsageError(
                 f"{name} must lie in 0..{self.num_classes - 1}, "
@@ -64,6 +93,10 @@ class ConfusionMatrix:
                 f"Confusion matrices of {self.num_classes} and {other.num_classes} classes "
                 "cannot be added."
             )
-        both = ConfusionMatrix(self.num_classes)
+        both = ConfusionMatrix(self.num_classes or None, self.name)
         both.counts = self.counts + other.counts
         return both
+
+
+def _zeros(classes: int) -> Counts:
+    return np.zeros((classes, classes), np.int64)
