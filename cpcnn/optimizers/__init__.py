@@ -7,17 +7,32 @@ from typing import Any
 from ..core.errors import UsageError
 from .adam import Adam, AdamW
 from .base import Optimizer
+from .lamb import Lamb
+from .nadam import Nadam
+from .rmsprop import RMSprop
 from .sgd import SGD
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "get_optimizer"]
+__all__ = ["SGD", "Adam", "AdamW", "Lamb", "Nadam", "Optimizer", "RMSprop", "get_optimizer"]
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    "sgd": SGD,
+    "adam": Adam,
+    "adamw": AdamW,
+    "nadam": Nadam,
+    "rmsprop": RMSprop,
+    "lamb": Lamb,
+}
 
 
-def get_optimizer(optimizer: str | Optimizer, **options: Any) -> Optimizer:
-    """Return the optimizer itself, or make one by name; UsageError lists the known names."""
+def get_optimizer(optimizer: str | type[Optimizer] | Optimizer, **options: Any) -> Optimizer:
+    """Return the optimizer itself, or make one by name or class.
+
+    UsageError lists the known names.
+    """
     if isinstance(optimizer, Optimizer):
         return optimizer
+    if isinstance(optimizer, type) and issubclass(optimizer, Optimizer):
+        return optimizer(**options)
     try:
         kind = OPTIMIZERS[optimizer.lower()]
     except (KeyError, AttributeError):

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from ..core.context import Context
+from ..core.options import check_number
 from ..core.typing import Array
+from ..schedules import Schedule
 from .base import Optimizer
 
 
 @dataclass
 class Adam(Optimizer):
-    """Adam with bias correction; any weight decay is decoupled from the gradient."""
+    """Adam with bias correction; any weight decay is decoupled from the gradient.
 
-    learning_rate: float = 0.001
+    Kingma and Ba, 2015, arXiv:1412.6980. `epsilon` is the paper's 1e-8; Keras has 1e-7.
+    """
+
+    learning_rate: float | Schedule = 0.001
     beta_1: float = 0.9
     beta_2: float = 0.999
     epsilon: float = 1e-8
@@ -22,9 +28,9 @@ class Adam(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._check("beta_1", 0 <= self.beta_1 < 1)
-        self._check("beta_2", 0 <= self.beta_2 < 1)
-        self._check("epsilon", self.epsilon > 0)
+        check_number(self, "beta_1", least=0, below=1)
+        check_number(self, "beta_2", least=0, below=1)
+        check_number(self, "epsilon", above=0)
 
     def apply(
         self,
@@ -34,20 +40,30 @@ class Adam(Optimizer):
         weight_decay: float,
         scale: Array | None,
     ) -> None:
-        ctx.ops.adam_update(
-            *arrays,
-            learning_rate=learning_rate,
-            beta_1=self.beta_1,
-            beta_2=self.beta_2,
-            epsilon=self.epsilon,
-            weight_decay=weight_decay,
-            step=self.step,
-            scale=scale,
-        )
+        options = self._options(learning_rate, weight_decay, scale)
+        ctx.ops.adam_update(*arrays, **options)
+
+    def _options(
+        self, learning_rate: float, weight_decay: float, scale: Array | None
+    ) -> dict[str, Any]:
+        """What the ops of Adam and its relatives are told."""
+        return {
+            "learning_rate": learning_rate,
+            "beta_1": self.beta_1,
+            "beta_2": self.beta_2,
+            "epsilon": self.epsilon,
+            "weight_decay": weight_decay,
+            "step": self.step,
+            "scale": scale,
+        }
 
 
 @dataclass
 class AdamW(Adam):
-    """Adam with decoupled weight decay on by default (Loshchilov and Hutter, 2019)."""
+    """Adam with decoupled weight decay on by default.
 
-    weight_decay: float = 0.01
+    Loshchilov and Hutter, 2019, arXiv:1711.05101. The default decay is PyTorch's 0.01; Keras has
+    0.004.
+    """
+
+    weight_decay: float | None = 0.01

@@ -5,15 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..core.context import Context
+from ..core.options import check_number
 from ..core.typing import Array
+from ..schedules import Schedule
 from .base import Optimizer
 
 
 @dataclass
 class SGD(Optimizer):
-    """Gradient descent with momentum, optionally Nesterov's; weight decay is an L2 gradient."""
+    """Gradient descent with momentum, optionally Nesterov's.
 
-    learning_rate: float = 0.01
+    Weight decay is an L2 gradient, as in PyTorch, and goes through the momentum; Keras decouples
+    it.
+    """
+
+    learning_rate: float | Schedule = 0.01
     momentum: float = 0.0
     nesterov: bool = False
 
@@ -21,7 +27,7 @@ class SGD(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._check("momentum", 0 <= self.momentum < 1)
+        check_number(self, "momentum", least=0, below=1)
 
     def apply(
         self,

@@ -13,7 +13,8 @@ from cpcnn.core.param import ParamStore
 from cpcnn.core.random import Philox
 from cpcnn.devices import get_device
 from cpcnn.layers import BatchNormalization, Dense, Stack
-from cpcnn.optimizers import SGD, Adam, AdamW, Optimizer, get_optimizer
+from cpcnn.optimizers import SGD, Adam, AdamW, Lamb, Nadam, Optimizer, RMSprop, get_optimizer
+from cpcnn.schedules import Constant, CosineDecay
 
 STEPS = 20
 DECAYED = {"dense.kernel", "dense_1.kernel"}
@@ -70,6 +71,48 @@ def adam(value: Any, path: str, beta_1: float, beta_2: float, epsilon: float, de
     return value
 
 
+def nadam(value: Any, path: str, momentum_decay: float, decay: float) -> Any:
+    means, squares, product = np.zeros_like(value), np.zeros_like(value), 1.0
+    for step in range(STEPS):
+        rate = 0.1 / (step + 1)
+        g = gradient(path, value.shape, step)
+        means = means + 0.1 * (g - means)
+        squares = squares + 0.001 * (g**2 - squares)
+        now, ahead = (0.9 * (1 - 0.96 ** ((step + k) * momentum_decay) / 2) for k in (1, 2))
+        product *= now
+        corrected = ahead * means / (1 - product * ahead) + (1 - now) * g / (1 - product)
+        deviation = np.sqrt(squares / (1 - 0.999 ** (step + 1)))
+        value = value - rate * decay * value - rate * corrected / (deviation + 1e-7)
+    return value
+
+
+def rmsprop(value: Any, path: str, momentum: float, centered: bool, decay: float) -> Any:
+    squares, means, velocity = (np.zeros_like(value) for _ in range(3))
+    for step in range(STEPS):
+        rate = 0.1 / (step + 1)
+        g = gradient(path, value.shape, step)
+        squares = squares + 0.1 * (g**2 - squares)
+        means = means + 0.1 * (g - means)
+        spread = squares - means**2 if centered else squares
+        velocity = momentum * velocity + rate * g / np.sqrt(spread + 1e-7)
+        value = value - rate * decay * value - velocity
+    return value
+
+
+def lamb(value: Any, path: str, decay: float) -> Any:
+    means, squares = np.zeros_like(value), np.zeros_like(value)
+    for step in range(STEPS):
+        g = gradient(path, value.shape, step)
+        means = means + 0.1 * (g - means)
+        squares = squares + 0.001 * (g**2 - squares)
+        deviation = np.sqrt(squares / (1 - 0.999 ** (step + 1)))
+        u = means / (1 - 0.9 ** (step + 1)) / (deviation + 1e-7) + decay * value
+        norm = np.sqrt((value**2).sum())  # of this parameter alone
+        ratio = norm / np.sqrt((u**2).sum()) if norm else 1.0
+        value = value - 0.1 / (step + 1) * ratio * u
+    return value
+
+
 @pytest.mark.parametrize("device", ["numpy", "cpu"])
 @pytest.mark.parametrize(
     ("optimizer", "expected"),
@@ -88,6 +131,20 @@ def adam(value: Any, path: str, beta_1: float, beta_2: float, epsilon: float, de
             lambda v, p, d: adam(v, p, 0.7, 0.95, 1e-3, 0.3 * d),
         ),
         (Adam(weight_decay=0.2), lambda v, p, d: adam(v, p, 0.9, 0.999, 1e-8, 0.2 * d)),
+        (Nadam(), lambda v, p, d: nadam(v, p, 1.0, 0.0)),
+        (
+            Nadam(momentum_decay=0.004, weight_decay=0.1),
+            lambda v, p, d: nadam(v, p, 0.004, 0.1 * d),
+        ),
+        (RMSprop(), lambda v, p, d: rmsprop(v, p, 0.0, False, 0.0)),
+        (
+            RMSprop(momentum=0.7, weight_decay=0.2),
+            lambda v, p, d: rmsprop(v, p, 0.7, False, 0.2 * d),
+        ),
+        (RMSprop(centered=True), lambda v, p, d: rmsprop(v, p, 0.0, True, 0.0)),
+        (RMSprop(momentum=0.5, centered=True), lambda v, p, d: rmsprop(v, p, 0.5, True, 0.0)),
+        (Lamb(), lambda v, p, d: lamb(v, p, 0.0)),
+        (Lamb(weight_decay=0.3), lambda v, p, d: lamb(v, p, 0.3 * d)),
     ],
 )
 def test_trajectories(device: str, optimizer: Optimizer, expected: Any) -> None:
@@ -104,7 +161,17 @@ def test_trajectories(device: str, optimizer: Optimizer, expected: Any) -> None:
             assert np.array_equal(value, start[path])
 
 
-@pytest.mark.parametrize("optimizer", [SGD(momentum=0.9), AdamW()])
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        SGD(momentum=0.9),
+        AdamW(),
+        Nadam(),
+        RMSprop(momentum=0.9, centered=True),
+        Lamb(weight_decay=0.1),
+        SGD(momentum=0.9, clipnorm=1.0, use_ema=True),
+    ],
+)
 def test_what_lies_between_parameters_stays_zero(optimizer: Optimizer) -> None:
     """The buffers have gaps for alignment; nothing may grow in them."""
     store = network_store()
@@ -122,6 +189,9 @@ CLIPPED: list[tuple[type[Optimizer], dict[str, Any]]] = [
     (SGD, {"momentum": 0.9, "nesterov": True}),
     (Adam, {}),
     (AdamW, {"weight_decay": 0.3}),
+    (Nadam, {}),
+    (RMSprop, {"momentum": 0.5, "centered": True}),
+    (Lamb, {"weight_decay": 0.3}),
 ]
 clipped = pytest.mark.parametrize(("kind", "options"), CLIPPED)
 
@@ -189,7 +259,17 @@ def test_under_clipping_a_gradient_that_is_no_number_changes_nothing(
     assert not np.array_equal(store.get_weights()[path], weights[path])
 
 
-@pytest.mark.parametrize("make", [lambda: SGD(momentum=0.9, nesterov=True), lambda: AdamW()])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: SGD(momentum=0.9, nesterov=True),
+        lambda: AdamW(),
+        lambda: Nadam(),
+        lambda: RMSprop(),
+        lambda: RMSprop(momentum=0.9, centered=True),
+        lambda: Lamb(),
+    ],
+)
 def test_training_continues_from_a_state(make: Any) -> None:
     whole, parts = network_store(), network_store()
     optimizer = make()
@@ -257,6 +337,20 @@ def test_preparing_starts_over() -> None:
         (Adam, {"beta_2": float("nan")}, ["beta_2"]),
         (AdamW, {"epsilon": 0}, ["AdamW", "epsilon"]),
         (AdamW, {"weight_decay": float("inf")}, ["weight_decay"]),
+        (Adam, {"learning_rate": "0.1"}, ["learning_rate", "'0.1'", "above 0"]),
+        (Adam, {"learning_rate": None}, ["learning_rate", "None"]),
+        (SGD, {"momentum": True}, ["momentum", "True"]),
+        (Nadam, {"momentum_decay": -1}, ["Nadam", "momentum_decay", "-1", "at least 0"]),
+        (RMSprop, {"rho": 1.0}, ["RMSprop", "rho", "1.0", "at least 0 and below 1"]),
+        (RMSprop, {"momentum": -0.5}, ["momentum", "-0.5"]),
+        (RMSprop, {"epsilon": 0.0}, ["epsilon", "0.0"]),
+        (Lamb, {"beta_2": 1.5}, ["Lamb", "beta_2", "1.5"]),
+        (SGD, {"clipnorm": 0}, ["clipnorm", "0"]),
+        (SGD, {"clipvalue": -2}, ["clipvalue", "-2"]),
+        (SGD, {"clipvalue": 1, "global_clipnorm": 1}, ["clipvalue and global_clipnorm"]),
+        (SGD, {"ema_momentum": 1.1}, ["ema_momentum", "1.1", "at least 0 and at most 1"]),
+        (SGD, {"gradient_accumulation_steps": 0}, ["gradient_accumulation_steps", "0"]),
+        (SGD, {"gradient_accumulation_steps": 2.0}, ["gradient_accumulation_steps", "2.0"]),
     ],
 )
 def test_options_that_cannot_be_meant(kind: Any, options: Any, words: list[str]) -> None:
@@ -270,11 +364,30 @@ def test_optimizers_by_name() -> None:
     assert isinstance(get_optimizer("SGD", momentum=0.5), SGD)
     assert type(get_optimizer("adam")) is Adam
     assert type(get_optimizer("adamw", weight_decay=0.1)) is AdamW
+    assert get_optimizer("nadam", momentum_decay=0.004) == Nadam(momentum_decay=0.004)
+    assert get_optimizer("RMSprop", centered=True) == RMSprop(centered=True)
+    assert type(get_optimizer("lamb")) is Lamb
     mine = SGD(0.3)
     assert get_optimizer(mine) is mine
 
 
+def test_optimizers_by_class() -> None:
+    assert type(get_optimizer(Adam)) is Adam
+    assert get_optimizer(SGD, momentum=0.5) == SGD(momentum=0.5)
+
+
+def test_a_learning_rate_is_a_number_or_a_schedule() -> None:
+    assert SGD(0.3).schedule == Constant(0.3)
+    falling = CosineDecay(0.1, 10)
+    optimizer = Adam(falling)
+    assert optimizer.schedule is falling
+    assert optimizer.learning_rate is falling
+    assert RMSprop(lambda step: 1 / (step + 1)).schedule(3) == 0.25
+
+
 @pytest.mark.parametrize("name", ["adamax", "", None, 5])
 def test_unknown_optimizers(name: Any) -> None:
-    with pytest.raises(UsageError, match="Known optimizers: sgd, adam, adamw"):
+    with pytest.raises(
+        UsageError, match="Known optimizers: sgd, adam, adamw, nadam, rmsprop, lamb"
+    ):
         get_optimizer(name)
