@@ -133,7 +133,8 @@ class Ours:
         self._outputs = iter(())
 
     def logits(self) -> NDArray[np.float32]:
-        _, logits = next(self.network.logits_batches(self.loader.epoch(0)))
+        root, _ = self.network.training_root(SparseCategoricalCrossentropy())
+        _, logits = next(self.network.forward_batches(root, self.loader.epoch(0)))
         return np.array(self.network.device.get(logits))
 
     def train(self) -> StepEnded:

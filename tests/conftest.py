@@ -1,4 +1,7 @@
-"""What all tests share: the Hypothesis profiles, and a word about the GPU."""
+"""What all tests share: Hypothesis profiles, what tests count, and a word about the GPU."""
+
+from collections import Counter
+from collections.abc import Callable
 
 import pytest
 from hypothesis import settings
@@ -8,8 +11,34 @@ settings.register_profile("ci", deadline=None, derandomize=True, database=None, 
 settings.register_profile("long", settings.get_profile("ci"), max_examples=200)
 settings.load_profile("ci")
 
+COUNTED = "counted: "
+
+
+@pytest.fixture
+def count(record_property: Callable[[str, object], None]) -> Callable[[int, str], None]:
+    """Return a function that adds to a number that is printed at the end: count(3, "blocks")."""
+    return lambda number, what: record_property(COUNTED + what, number)
+
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    report_counts(terminalreporter)
+    report_missing_gpu(terminalreporter)
+
+
+def report_counts(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the sums of what passing tests have counted."""
+    totals: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("passed", []):
+        for name, value in report.user_properties:
+            if name.startswith(COUNTED):
+                totals[name.removeprefix(COUNTED)] += value
+    if totals:
+        terminalreporter.section("counted", sep="-")
+        for what, total in sorted(totals.items()):
+            terminalreporter.line(f"{total:,} {what}")
+
+
+def report_missing_gpu(terminalreporter: pytest.TerminalReporter) -> None:
     """Say how many tests a GPU would have run, and why there was none."""
     # a whole module that is skipped has a report without keywords
     skipped = [

@@ -18,12 +18,17 @@ from .dataset import Dataset
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Images (B, H, W, C), int64 labels (B,), int64 sample index (B,), and how to warp them."""
+    """Images (B, H, W, C), int64 labels (B,), int64 sample index (B,), and how to warp them.
+
+    `preprocessing` has the "mean" and "std" per channel that bring these images to the network's
+    input; None leaves that to the model's own.
+    """
 
     images: NDArray[Any]
     labels: NDArray[np.int64]
     index: NDArray[np.int64]
     warp: Warp | None = None
+    preprocessing: dict[str, Any] | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -72,10 +77,15 @@ class Loader:
         """The number of images in an epoch."""
         return len(self.dataset)
 
+    @property
+    def _is_quick(self) -> bool:
+        """Whether making a batch takes less time than handing it from thread to thread."""
+        return self.dataset.in_memory
+
     def epoch(self, epoch: int = 0) -> Generator[Batch, None, None]:
         """Yield the batches of one epoch. Closing the iterator early leaves no thread behind."""
         make = self._maker(epoch)
-        if self.workers == 0 or self.dataset.in_memory:
+        if self.workers == 0 or self._is_quick:
             return (make(step) for step in range(len(self)))
         return _ahead(make, len(self), self.workers, self.prefetch)
 

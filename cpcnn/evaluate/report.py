@@ -174,7 +174,7 @@ class ClassificationReport:
         Class names stand as they are, quoted where CSV needs it.
         """
         text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
+        writer = csv.writer(text)  # ends lines in "\r\n", and so quotes a name with either of them
         writer.writerow(["true \\ predicted", *self.classes])
         for name, row in zip(self.classes, self.counts.tolist(), strict=True):
             writer.writerow([name, *row])

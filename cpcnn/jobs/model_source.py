@@ -71,7 +71,7 @@ def load_classifier(checkpoint: Path, device: Device) -> Classifier:
         )
     preprocessing = Preprocessing.from_config(model.preprocessing)
     shape = (preprocessing.height, preprocessing.width, preprocessing.channels)
-    if shape != model.input_shape or (len(model.classes),) != model.output_shape:
+    if shape != model.input_shape or len(model.classes) != model.num_classes:
         raise CheckpointError(
             f"{checkpoint} is damaged: its network turns {model.input_shape} into "
             f"{model.output_shape}, its images are {shape} and its classes {len(model.classes)}."

@@ -100,6 +100,35 @@ class Layer:
         return apply(self, inputs)
 
 
+@dataclass(eq=False)
+class Container(Layer):
+    """A layer made of layers, which `children` lists.
+
+    It gives each of them the context from `inside`, so that a layer that stands at several places
+    draws other random numbers at each.
+    """
+
+    # children, by number, whose path is another place, and the place where they stand here
+    elsewhere: dict[int, str] = field(default_factory=dict, init=False, repr=False)
+
+    def inside(self, number: int, ctx: Context) -> Context:
+        """Return the context for a child, given that of this layer."""
+        place = self.elsewhere.get(number)
+        return ctx if place is None else ctx.variant(rng=ctx.rng.child(place))
+
+
+def assign_paths(root: Layer) -> None:
+    """Tell every layer its path: the first place where it stands."""
+    for path, layer in root.walk():
+        layer.path = path
+    for path, layer in root.walk():
+        if isinstance(layer, Container):
+            places = [(join(path, name), child) for name, child in layer.children().items()]
+            layer.elsewhere = {
+                number: place for number, (place, child) in enumerate(places) if child.path != place
+            }
+
+
 def join(path: str, name: str) -> str:
     """Append a name to a layer path."""
     return f"{path}.{name}" if path else name
@@ -133,6 +162,23 @@ def require_image(shape: Any, layer: str) -> tuple[int, int, int]:
     return shape
 
 
+def joined_shape(shapes: list[Shape], axis: int) -> Shape:
+    """Return the shape of results joined along an axis; shapes are without the batch, axis 0."""
+    place = axis - 1 if axis > 0 else axis + len(shapes[0])
+    if not 0 <= place < len(shapes[0]):
+        raise ShapeError(f"results of shape {shapes[0]} have no axis {axis} to be joined along.")
+    others = {(*shape[:place], *shape[place + 1 :]) for shape in shapes}
+    if len(others) > 1 or len({len(shape) for shape in shapes}) > 1:
+        found = " and ".join(str(shape) for shape in dict.fromkeys(shapes))
+        raise ShapeError(
+            f"results of shapes {found} cannot be joined along axis {axis}: "
+            "they must agree in all other axes.",
+            suggestion='Padding "same" and equal strides keep images the same size.',
+        )
+    first = shapes[0]
+    return (*first[:place], sum(shape[place] for shape in shapes), *first[place + 1 :])
+
+
 def require_positive(value: Any, option: str, layer: str) -> int:
     """Check an integer option such as `filters` or `units`."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
@@ -140,12 +186,26 @@ def require_positive(value: Any, option: str, layer: str) -> int:
     return value
 
 
+def require_channels_last(data_format: Any, layer: str) -> None:
+    """Check Keras' option `data_format`: images are channels-last here, everywhere."""
+    if data_format not in (None, "channels_last"):
+        raise UsageError(
+            f"{layer}: data_format must be None or 'channels_last', not {data_format!r}.",
+            suggestion="Images are arrays of shape (height, width, channels) here; "
+            "bring other data into this order before it enters the network.",
+        )
+
+
 def snake_case(name: str) -> str:
-    """Turn a class name into a layer name: Conv2D -> conv2d, MaxPooling2D -> max_pooling2d."""
+    """Turn a class name into a layer name as Keras does.
+
+    Conv2D -> conv2d, MaxPooling2D -> max_pooling2d, Conv2DTranspose -> conv2d_transpose.
+    """
     pieces = []
     for index, letter in enumerate(name):
-        follows_lower = index > 0 and (name[index - 1].islower() and letter.isupper())
-        pieces.append("_" + letter if follows_lower else letter)
+        before, after = name[index - 1 : index], name[index + 1 : index + 2]
+        starts_word = letter.isupper() and (before.islower() or (before and after.islower()))
+        pieces.append("_" + letter if starts_word else letter)
     return "".join(pieces).lower()
 
 

@@ -1,4 +1,8 @@
-"""Layers to plain data and back: what a checkpoint stores of an architecture."""
+"""Layers to plain data and back: what a checkpoint stores of an architecture.
+
+A layer is {"type": class name, "config": {field: value, …}}, an initializer object inside it
+{"initializer": class name, "config": …}. Fields with their default value are left out.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,10 @@ from typing import Any, TypeVar
 
 from ..core.errors import CheckpointError, CpcnnError, UsageError
 from .base import Layer
+from .initializers import INITIALIZERS, Initializer
 
 L = TypeVar("L", bound=type[Layer])
+M = TypeVar("M", Layer, Initializer)
 REGISTRY: dict[str, type[Layer]] = {}
 SHARED = "Shared"  # stands for a layer that was described before
 MAXIMUM_DEPTH = 64  # deeper nesting than any network has; a hostile file must not exhaust the stack
@@ -38,18 +44,32 @@ def from_config(config: Any) -> Layer:
 def _describe(layer: Layer, numbers: dict[int, int]) -> dict[str, Any]:
     if id(layer) in numbers:
         return {"type": SHARED, "config": {"number": numbers[id(layer)]}}
-    config = {
-        item.name: _encode(getattr(layer, item.name), numbers)
-        for item in fields(layer)
-        if item.init and getattr(layer, item.name) != item.default
-    }
+    config = _changed_fields(layer, numbers)
+    for name, value in config.items():
+        if callable(value):
+            raise UsageError(
+                f"layer {layer.path or layer.name or type(layer).__name__!r} cannot be saved: "
+                f"its {name} is a function.",
+                suggestion="Functions are saved by name: see cpcnn.layers.register_functions.",
+            )
     numbers[id(layer)] = len(numbers)  # after the layers inside it, as they are restored
     return {"type": type(layer).__name__, "config": config}
+
+
+def _changed_fields(value: Layer | Initializer, numbers: dict[int, int]) -> dict[str, Any]:
+    return {
+        item.name: _encode(getattr(value, item.name), numbers)
+        for item in fields(value)
+        if item.init and getattr(value, item.name) != item.default
+    }
 
 
 def _encode(value: Any, numbers: dict[int, int]) -> Any:
     if isinstance(value, Layer):
         return _describe(value, numbers)
+    if isinstance(value, Initializer):
+        kind = type(value).__name__
+        return {"initializer": kind, "config": _changed_fields(value, numbers)}
     if isinstance(value, (list, tuple)):
         return [_encode(item, numbers) for item in value]
     return value
@@ -70,15 +90,19 @@ def _restore(config: Any, made: list[Layer], depth: int) -> Layer:
             suggestion="Import the module that registers it, or update cpcnn.",
         )
     values = {name: _decode(value, made, depth + 1) for name, value in options.items()}
+    made.append(_make(layer, values, f"{kind} layer"))
+    return made[-1]
+
+
+def _make(kind: type[M], values: dict[str, Any], what: str) -> M:
     try:
-        made.append(layer(**values))
+        return kind(**values)
     except (TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"the file's {kind} layer has a bad configuration: {error}") from None
+        raise CheckpointError(f"the file's {what} has a bad configuration: {error}") from None
     except CpcnnError as error:
         raise CheckpointError(
-            f"the file's {kind} layer has a bad configuration: {error.message}"
+            f"the file's {what} has a bad configuration: {error.message}"
         ) from None
-    return made[-1]
 
 
 def _made_before(number: Any, made: list[Layer]) -> Layer:
@@ -89,9 +113,24 @@ def _made_before(number: Any, made: list[Layer]) -> Layer:
 
 def _decode(value: Any, made: list[Layer], depth: int) -> Any:
     if isinstance(value, dict):
+        if set(value) == {"initializer", "config"}:
+            return _restore_initializer(value["initializer"], value["config"], depth)
         return _restore(value, made, depth)
     if isinstance(value, list):
         if depth > MAXIMUM_DEPTH:
             raise CheckpointError("the file's description of the network is nested too deeply.")
         return tuple(_decode(item, made, depth + 1) for item in value)
     return value
+
+
+def _restore_initializer(kind: Any, options: Any, depth: int) -> Initializer:
+    known = INITIALIZERS.get(kind) if isinstance(kind, str) else None
+    if known is None:
+        raise CheckpointError(
+            f"the model uses an initializer {kind!r} that is not known here.",
+            suggestion="Import the module that registers it, or update cpcnn.",
+        )
+    if depth > MAXIMUM_DEPTH or not isinstance(options, dict):
+        raise CheckpointError("the file's description of the network cannot be read.")
+    values = {name: _decode(value, [], depth + 1) for name, value in options.items()}
+    return _make(known, values, f"{kind} initializer")

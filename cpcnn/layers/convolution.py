@@ -1,4 +1,4 @@
-"""Convolution layers."""
+"""Convolution, and what all layers of its family share."""
 
 from __future__ import annotations
 
@@ -10,38 +10,77 @@ from ..core.param import Param
 from ..core.typing import Array, Saved, Shape
 from ..core.window import Padding, Pair, Window, as_pair
 from ..ops.activations import get_activation
-from .base import Layer, require_image, require_positive
-from .initializers import get_initializer
+from .base import Layer, require_channels_last, require_image, require_positive
+from .initializers import InitializerLike, get_initializer
+
+
+class Convolution2D(Layer):
+    """What convolutions share: their options, checked, their window and their bias.
+
+    The dataclass fields are each layer's own, because Keras orders them differently.
+    """
+
+    kernel_size: int | Pair
+    strides: int | Pair
+    padding: Padding
+    data_format: str | None
+    dilation_rate: int | Pair
+    activation: str | None
+    use_bias: bool
+    bias_initializer: InitializerLike
+    bias: Param | None
+
+    def __post_init__(self) -> None:
+        require_channels_last(self.data_format, type(self).__name__)
+        get_activation(self.activation)
+        self.kernel_size = as_pair(self.kernel_size, "kernel_size")
+        self.strides = as_pair(self.strides, "strides")
+        self.dilation_rate = as_pair(self.dilation_rate, "dilation_rate")
+
+    def add_bias(self, filters: int) -> None:
+        if self.use_bias:
+            self.bias = self.add_param(
+                "bias", (filters,), get_initializer(self.bias_initializer), decay=False
+            )
+
+    def window(self, height: int, width: int) -> Window:
+        """The window's geometry on an input of this size."""
+        return Window.fit(
+            height,
+            width,
+            as_pair(self.kernel_size, "kernel_size"),
+            as_pair(self.strides, "strides"),
+            self.padding,
+            as_pair(self.dilation_rate, "dilation_rate"),
+        )
 
 
 @dataclass(eq=False)
-class Conv2D(Layer):
+class Conv2D(Convolution2D):
     """Two-dimensional convolution: (H, W, Cin) -> (OH, OW, filters).
 
-    `padding` is "valid", "same", a pixel count or pixel counts per side; arguments and defaults
-    are Keras'. The kernel has shape (KH, KW, Cin / groups, filters).
+    Besides Keras' "valid" and "same", `padding` may be a pixel count, or pixel counts per axis or
+    per side ((top, bottom), (left, right)). The kernel has shape (KH, KW, Cin / groups, filters).
     """
 
     filters: int
     kernel_size: int | Pair
     strides: int | Pair = (1, 1)
     padding: Padding = "valid"
+    data_format: str | None = None
     dilation_rate: int | Pair = (1, 1)
     groups: int = 1
     activation: str | None = None
     use_bias: bool = True
-    kernel_initializer: str = "glorot_uniform"
-    bias_initializer: str = "zeros"
+    kernel_initializer: InitializerLike = "glorot_uniform"
+    bias_initializer: InitializerLike = "zeros"
 
     def __post_init__(self) -> None:
         require_positive(self.filters, "filters", "Conv2D")
         require_positive(self.groups, "groups", "Conv2D")
-        get_activation(self.activation)
-        self.kernel_size = as_pair(self.kernel_size, "kernel_size")
-        self.strides = as_pair(self.strides, "strides")
-        self.dilation_rate = as_pair(self.dilation_rate, "dilation_rate")
+        super().__post_init__()
         self.kernel: Param | None = None
-        self.bias: Param | None = None
+        self.bias = None
 
     def build(self, shape: Shape) -> Shape:
         height, width, channels = require_image(shape, "Conv2D")
@@ -54,22 +93,8 @@ class Conv2D(Layer):
         self.kernel = self.add_param(
             "kernel", kernel_shape, get_initializer(self.kernel_initializer)
         )
-        if self.use_bias:
-            self.bias = self.add_param(
-                "bias", (self.filters,), get_initializer(self.bias_initializer), decay=False
-            )
+        self.add_bias(self.filters)
         return (*self.window(height, width).output(height, width), self.filters)
-
-    def window(self, height: int, width: int) -> Window:
-        """The window's geometry on an input of this size."""
-        return Window.fit(
-            height,
-            width,
-            as_pair(self.kernel_size, "kernel_size"),
-            as_pair(self.strides, "strides"),
-            self.padding,
-            as_pair(self.dilation_rate, "dilation_rate"),
-        )
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Saved]:
         return ctx.ops.conv2d(

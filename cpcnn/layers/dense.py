@@ -10,7 +10,7 @@ from ..core.param import Param
 from ..core.typing import Array, Saved, Shape
 from ..ops.activations import get_activation
 from .base import Layer, require_positive
-from .initializers import get_initializer
+from .initializers import InitializerLike, get_initializer
 
 
 @dataclass(eq=False)
@@ -20,8 +20,8 @@ class Dense(Layer):
     units: int
     activation: str | None = None
     use_bias: bool = True
-    kernel_initializer: str = "glorot_uniform"
-    bias_initializer: str = "zeros"
+    kernel_initializer: InitializerLike = "glorot_uniform"
+    bias_initializer: InitializerLike = "zeros"
 
     def __post_init__(self) -> None:
         require_positive(self.units, "units", "Dense")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..core.context import Context
 from ..core.errors import ShapeError, UsageError
 from ..core.typing import Array, Saved, Shape
-from .base import Layer, build_child, require_layers, snake_case, unique_names
+from .base import Container, Layer, build_child, require_layers, snake_case, unique_names
 
 
 @dataclass(eq=False, frozen=True)
@@ -47,7 +48,7 @@ def apply(layer: Layer, inputs: Node | list[Node] | tuple[Node, ...]) -> Node:
 
 
 @dataclass(eq=False)
-class Graph(Layer):
+class Graph(Container):
     """Layers in topological order, each with the values it reads.
 
     Value 0 is the input, value k the result of step k - 1. A step is (layer number, read values);
@@ -61,6 +62,11 @@ class Graph(Layer):
         self.layers = require_layers(self.layers, "Graph")
         self.steps = [(layer, tuple(reads)) for layer, reads in self.steps]
         self._check_steps()
+        used: Counter[int] = Counter()
+        self.earlier_uses: list[int] = []  # of the layer of each step, in this graph
+        for number, _ in self.steps:
+            self.earlier_uses.append(used[number])
+            used[number] += 1
 
     def _check_steps(self) -> None:
         for step, (number, reads) in enumerate(self.steps):
@@ -102,7 +108,7 @@ class Graph(Layer):
         last_use = {read: step for step, (_, reads) in enumerate(self.steps) for read in reads}
         for step, (number, reads) in enumerate(self.steps):
             layer = self.layers[number]
-            y, kept = layer.forward(_arguments(layer, values, reads), _context(ctx, reads))
+            y, kept = layer.forward(_arguments(layer, values, reads), self._context(step, ctx))
             values.append(y)
             if ctx.grad:
                 saved.append(kept)
@@ -116,21 +122,23 @@ class Graph(Layer):
         for step, (number, reads) in reversed(list(enumerate(self.steps))):
             layer = self.layers[number]
             gradient = gradients.pop(step + 1)
-            dx = layer.backward(gradient, saved.pop(), _context(ctx, reads))
+            dx = layer.backward(gradient, saved.pop(), self._context(step, ctx))
             parts = dx if layer.multiple_inputs else (dx,)
             for read, part in zip(reads, parts, strict=True):
                 known = gradients.get(read)
                 gradients[read] = part if known is None or part is None else known + part
         return gradients.get(0)
 
+    def _context(self, step: int, ctx: Context) -> Context:
+        number, reads = self.steps[step]
+        here = self.inside(number, ctx if reads == (0,) else ctx.interior)
+        again = self.earlier_uses[step]
+        return here.variant(rng=here.rng.child(f"use {again + 1}")) if again else here
+
 
 def _arguments(layer: Layer, values: list[Any], reads: tuple[int, ...]) -> Any:
     found = tuple(values[read] for read in reads)
     return found if layer.multiple_inputs else found[0]
-
-
-def _context(ctx: Context, reads: tuple[int, ...]) -> Context:
-    return ctx if reads == (0,) else ctx.interior
 
 
 def _topological(source: Node, result: Node) -> list[Node]:

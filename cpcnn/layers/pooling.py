@@ -9,7 +9,7 @@ from ..core.context import Context
 from ..core.errors import ShapeError
 from ..core.typing import Array, Saved, Shape
 from ..core.window import Padding, Pair, Window, as_pair
-from .base import Layer, require_image
+from .base import Layer, require_channels_last, require_image
 
 
 @dataclass(eq=False)
@@ -19,10 +19,12 @@ class Pooling2D(Layer):
     pool_size: int | Pair = (2, 2)
     strides: int | Pair | None = None
     padding: Padding = "valid"
+    data_format: str | None = None
 
     op: ClassVar[str]
 
     def __post_init__(self) -> None:
+        require_channels_last(self.data_format, type(self).__name__)
         self.pool_size = as_pair(self.pool_size, "pool_size")
         self.strides = as_pair(self.strides or self.pool_size, "strides")
 
@@ -67,17 +69,29 @@ class AveragePooling2D(Pooling2D):
 
 @dataclass(eq=False)
 class GlobalPooling2D(Layer):
-    """What global pooling layers share: (H, W, C) -> (C,)."""
+    """What global pooling layers share: (H, W, C) -> (C,), or (1, 1, C) with `keepdims`."""
+
+    data_format: str | None = None
+    keepdims: bool = False
 
     op: ClassVar[str]
 
+    def __post_init__(self) -> None:
+        require_channels_last(self.data_format, type(self).__name__)
+
     def build(self, shape: Shape) -> Shape:
-        return (require_image(shape, type(self).__name__)[2],)
+        channels = require_image(shape, type(self).__name__)[2]
+        return (1, 1, channels) if self.keepdims else (channels,)
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Saved]:
-        return getattr(ctx.ops, self.op)(x)
+        y, record = getattr(ctx.ops, self.op)(x)
+        if self.keepdims:
+            y = ctx.xp.reshape(y, (y.shape[0], 1, 1, y.shape[1]))
+        return y, record
 
     def backward(self, dy: Array, saved: Saved, ctx: Context) -> Array:
+        if self.keepdims:
+            dy = ctx.xp.reshape(dy, (dy.shape[0], dy.shape[3]))
         return ctx.ops.backward(dy, saved)
 
 

@@ -35,7 +35,7 @@ def conv_bn(
                 name="conv",
             ),
             # few steps must do for the running statistics of a small data set
-            BatchNormalization(0.9, 1e-5, activation=activation, name="bn"),
+            BatchNormalization(momentum=0.9, epsilon=1e-5, activation=activation, name="bn"),
         ]
     )
 

@@ -14,12 +14,16 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import CheckpointError
+from ..layers import to_config
+
+if TYPE_CHECKING:
+    from .network import Network
 
 FORMAT = "cpcnn-checkpoint"
 VERSION = 1
@@ -39,6 +43,22 @@ class Checkpoint:
     preprocessing: dict[str, Any] | None = None
     training: dict[str, Any] = field(default_factory=dict)
     optimizer_state: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+
+def to_checkpoint(
+    network: Network, training: dict[str, Any] | None = None, optimizer_state: Any = None
+) -> Checkpoint:
+    """Collect what a checkpoint stores of a network."""
+    weights = network.store.get_weights()
+    assert network.input_shape is not None  # or there would be no weights
+    return Checkpoint(
+        model_config={"root": to_config(network.root), "input_shape": list(network.input_shape)},
+        weights=weights,
+        classes=network.classes,
+        preprocessing=network.preprocessing,
+        training=training or {},
+        optimizer_state=optimizer_state or {},
+    )
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:

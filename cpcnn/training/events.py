@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
+
+StopReason: TypeAlias = Literal["interrupted", "stopped"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,10 @@ class StepEnded:
 
 @dataclass(frozen=True)
 class EpochEnded:
-    """After every epoch and its validation; `best` when no epoch before was as good."""
+    """After every epoch and its validation; `best` when no epoch before was as good.
+
+    The metrics are numbers by name, or lists of them (a confusion matrix).
+    """
 
     epoch: int
     epochs: int
@@ -50,6 +57,31 @@ class EpochEnded:
     images_per_second: float
     data_wait: float
     best: bool
+    train_metrics: dict[str, Any] = field(default_factory=dict)
+    validation_metrics: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def logs(self) -> dict[str, Any]:
+        """What there is to know by Keras' names: loss, accuracy, the metrics, all that as val_…"""
+        logs = {"loss": self.train_loss, "accuracy": self.train_accuracy} | self.train_metrics
+        if self.validation_loss is not None:
+            validation = {"loss": self.validation_loss, "accuracy": self.validation_accuracy}
+            for name, value in (validation | self.validation_metrics).items():
+                logs[f"val_{name}"] = value
+        return logs | {"learning_rate": self.learning_rate}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON can hold them: a metric that is not defined (nan) is null."""
+        plain: dict[str, Any] = _without_nan(asdict(self))
+        return plain
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @dataclass(frozen=True)
@@ -63,12 +95,15 @@ class CheckpointSaved:
 
 @dataclass(frozen=True)
 class TrainingEnded:
-    """The last event."""
+    """The last event; the reason is "stopped" when a callback ended training early."""
 
-    reason: Literal["finished", "interrupted"]
+    reason: Literal["finished"] | StopReason
     best_epoch: int
     best_accuracy: float | None
     seconds: float
 
 
 Event: TypeAlias = TrainingStarted | StepEnded | EpochEnded | CheckpointSaved | TrainingEnded
+
+# Who wants to hear of training. With a method `attach(trainer)`, that is called before it starts.
+Callback: TypeAlias = Callable[[Event], object]

@@ -34,7 +34,12 @@ class BatchLike(Protocol):
 
 
 def to_input(ctx: Context, batch: BatchLike, preprocessing: dict[str, Any] | None) -> Array:
-    """Warp, normalise and cast a batch's images; without preprocessing only warp and cast."""
+    """Warp, normalise and cast a batch's images; without preprocessing only warp and cast.
+
+    A batch that brings a `preprocessing` of its own goes by that; its images know best what they
+    are.
+    """
+    preprocessing = getattr(batch, "preprocessing", None) or preprocessing
     channels = batch.images.shape[-1]
     mean = np.zeros(channels) if preprocessing is None else preprocessing["mean"]
     std = np.ones(channels) if preprocessing is None else preprocessing["std"]

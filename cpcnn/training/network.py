@@ -15,7 +15,9 @@ from ..core.random import Philox
 from ..core.typing import Array, Shape
 from ..devices import Device, get_device
 from ..layers import Layer
-from ..layers.fuse import split_softmax
+from ..layers.base import assign_paths
+from ..layers.fuse import fuse, split_activation
+from ..losses import Loss
 from .input_stage import BatchLike, to_input
 
 B = TypeVar("B", bound=BatchLike)
@@ -51,8 +53,7 @@ class Network:
         self.infer_shapes(input_shape)
         if device is not None:
             self._device = get_device(device)
-        for path, layer in self.root.walk():
-            layer.path = path
+        assign_paths(self.root)
         known = self._known_values()
         self._store = ParamStore(self.root.parameters(), self.device, self.policy.parameters)
         self._store.initialize(seed)
@@ -89,14 +90,29 @@ class Network:
             self.build()
         return self._store
 
-    @property
-    def logits_root(self) -> Layer:
-        """The network without its final softmax, sharing all parameters."""
-        return split_softmax(self.root)[0]
+    def training_root(self, loss: Loss) -> tuple[Layer, Loss]:
+        """Return the network as `loss` wants it, and the loss bound to what that one gives.
+
+        A final softmax or sigmoid that the loss knows is taken off: both together are exact where
+        the product of their gradients would under- or overflow. All parameters are shared.
+        """
+        _ = self.store  # built by now, and with the parameters it shares
+        root, absorbed = self.root, False
+        if loss.absorbs is not None:
+            root, absorbed = split_activation(root, loss.absorbs)
+        probabilities = not absorbed and self._gives_probabilities()
+        return fuse(root), loss.bind(absorbed, probabilities=probabilities)
+
+    def _gives_probabilities(self) -> bool:
+        return any(split_activation(self.root, name)[1] for name in ("softmax", "sigmoid"))
 
     @property
-    def ends_in_softmax(self) -> bool:
-        return split_softmax(self.root)[1]
+    def num_classes(self) -> int:
+        """The number of classes; one output tells two apart, more than a vector none (0)."""
+        shape = self.output_shape or ()
+        if len(shape) != 1:
+            return 0
+        return 2 if shape[0] == 1 else shape[0]
 
     @property
     def num_parameters(self) -> int:
@@ -141,25 +157,40 @@ class Network:
             )
         return to_input(ctx, batch, self.preprocessing)
 
-    def logits_batches(self, batches: Iterable[B]) -> Iterator[tuple[B, Array]]:
-        """Yield (batch, logits on the device) for each batch, as at inference."""
-        _ = self.store  # built by now, and with the parameters it shares
-        root = self.logits_root
+    def forward_batches(self, root: Layer, batches: Iterable[B]) -> Iterator[tuple[B, Array]]:
+        """Yield (batch, outputs of `root` on the device) for each batch, as at inference."""
         for batch in batches:
             with self.device.scope():
                 ctx = self.context()
-                logits, _ = root.forward(self.to_input(ctx, batch), ctx)
-            yield batch, logits
+                outputs, _ = root.forward(self.to_input(ctx, batch), ctx)
+            yield batch, outputs
 
-    def predict_batches(self, loader: Any) -> Iterator[tuple[Any, NDArray[np.float32]]]:
+    def output_batches(self, loader: Any) -> Iterator[tuple[Any, NDArray[np.float32]]]:
         """Yield (batch, outputs on the host) for one epoch of a loader.
 
-        Outputs are class probabilities (N, K): softmax is applied also where the network ends in
-        logits, when it has classes.
+        Logits become probabilities when the model has classes.
         """
-        probable = self.ends_in_softmax or self.classes is not None
-        for batch, logits in self.logits_batches(loader.epoch(0)):
+        _ = self.store
+        missing = None
+        if self.classes is not None and not self._gives_probabilities():
+            missing = "sigmoid" if self.output_shape == (1,) else "softmax"
+        for batch, outputs in self.forward_batches(fuse(self.root), loader.epoch(0)):
             with self.device.scope():
-                y = self.context().ops.activation(logits, "softmax")[0] if probable else logits
+                y = self.context().ops.activation(outputs, missing)[0] if missing else outputs
                 host = np.asarray(self.device.get(y), np.float32)
             yield batch, host
+
+    def predict_batches(self, loader: Any) -> Iterator[tuple[Any, NDArray[np.float32]]]:
+        """Yield (batch, class probabilities (N, K) on the host) for one epoch of a loader.
+
+        They are the outputs, or (1 - output, output) where one output tells two classes apart.
+        """
+        for batch, outputs in self.output_batches(loader):
+            yield batch, class_columns(outputs)
+
+
+def class_columns(outputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a column for each class: a single one (N, 1) is that of the second of two."""
+    if outputs.ndim == 2 and outputs.shape[1] == 1:
+        return np.concatenate([1 - outputs, outputs], axis=1)
+    return outputs

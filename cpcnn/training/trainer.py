@@ -4,40 +4,35 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..core.errors import DataError, DivergedError
-from ..core.random import Philox
-from ..layers import Layer, to_config
-from ..losses import CategoricalCrossentropy
+from ..losses import Loss
+from ..metrics import Metric
 from ..optimizers import Optimizer
-from ..schedules import Schedule
-from .checkpoint import Checkpoint, save_checkpoint
+from ..schedules import ObservingSchedule, Schedule
+from .checkpoint import save_checkpoint, to_checkpoint
 from .events import (
+    Callback,
     CheckpointSaved,
     EpochEnded,
     Event,
     StepEnded,
+    StopReason,
     TrainingEnded,
     TrainingStarted,
 )
-from .input_stage import BatchLike
+from .measure import LoaderLike, measure
 from .network import Network
-from .tally import Tally
-
-READ_EVERY = 10  # steps between two reads of loss and accuracy: each read waits for the device
-
-
-class LoaderLike(Protocol):
-    """What training needs of a loader: batches per epoch, and the batches of epoch `epoch`."""
-
-    def __len__(self) -> int: ...
-    def epoch(self, epoch: int) -> Iterator[BatchLike]: ...
+from .step import TrainingStep
+from .tally import READ_EVERY, Tally
 
 
 @dataclass
@@ -46,7 +41,11 @@ class Trainer:
 
     `checkpoints` is a folder that gets `best.cpcnn` and `last.cpcnn` after every epoch; `settings`
     is stored in them. The best epoch is the one with the highest validation accuracy (among
-    equals the lowest validation loss), or the last one when there is no validation.
+    equals the lowest validation loss), or the last one when there is no validation. Where the
+    optimizer averages weights, validation and `best.cpcnn` use the average.
+
+    `class_weights` (K,) multiply the losses of training, not those of validation. `resume` goes on
+    with the state that the optimizer has; the schedule counts updates from `schedule_start`.
     """
 
     model: Network
@@ -54,63 +53,114 @@ class Trainer:
     validation: LoaderLike | None
     optimizer: Optimizer
     schedule: Schedule
-    loss: CategoricalCrossentropy
+    loss: Loss
     epochs: int
     seed: int = 0
     checkpoints: Path | None = None
     settings: dict[str, Any] = field(default_factory=dict)
+    metrics: Sequence[Metric] = ()
+    callbacks: Sequence[Callback] = ()
+    class_weights: NDArray[np.float64] | None = None
+    resume: bool = False
+    schedule_start: int = 0
 
     history: list[EpochEnded] = field(default_factory=list, init=False)
     best: EpochEnded | None = field(default=None, init=False)
-    _root: Layer = field(init=False, repr=False)
-    _stop: bool = field(default=False, init=False)
+    _stop: StopReason | None = field(default=None, init=False)
 
-    def request_stop(self) -> None:
+    def request_stop(self, reason: StopReason = "interrupted") -> None:
         """Ask to stop after the step in progress (safe in a signal handler)."""
-        self._stop = True
+        self._stop = reason
 
-    def run(self) -> Iterator[Event]:
-        """Train, and yield what happens; DivergedError when the loss is not finite any more."""
+    @property
+    def log_names(self) -> tuple[str, ...]:
+        """The names in `EpochEnded.logs` of this training."""
+        names = list(dict.fromkeys(["loss", "accuracy", *(m.name for m in self.metrics)]))
+        validation = [f"val_{name}" for name in names] if self._validates else []
+        return (*names, *validation, "learning_rate")
+
+    @property
+    def _validates(self) -> bool:
+        return self.validation is not None and len(self.validation) > 0
+
+    def evaluated_weights(self) -> AbstractContextManager[None]:
+        """Within it the network has the weights that validation sees: their average, if any."""
+        return self.optimizer.averaged(self.model.store)
+
+    def prepare(self) -> TrainingStep:
+        """Make the optimizer ready, and the step that trains."""
         if len(self.train) == 0:
             raise DataError("there are no training images.")
+        loss = self.loss
+        if self.class_weights is not None:
+            loss = loss.with_class_weights(self.class_weights)
+        step = TrainingStep(self.model, loss, self.optimizer, self.seed)
+        if not self.resume:
+            self.optimizer.prepare(self.model.store)
+        return step
+
+    # --- the loop -------------------------------------------------------------------------
+
+    def run(self) -> Iterator[Event]:
+        """Train, and yield what happens; callbacks hear of it first.
+
+        DivergedError when the loss is not finite any more.
+        """
+        events = self._events()
+        try:
+            for event in events:
+                for callback in self.callbacks:
+                    callback(event)
+                yield event
+        finally:
+            events.close()
+
+    def _events(self) -> Generator[Event, None, None]:
         started = time.perf_counter()
+        step = self.prepare()
+        for callback in self.callbacks:
+            if hasattr(callback, "attach"):
+                callback.attach(self)
         store = self.model.store
-        self._root = self.model.logits_root
-        self.optimizer.prepare(store)
         yield TrainingStarted(
             self.model.device.name, store.num_trainable, len(self.train), self.epochs
         )
         for epoch in range(1, self.epochs + 1):
-            result = yield from self._epoch(epoch)
+            result = yield from self._epoch(epoch, step)
             if result is None:
+                yield from self._keep_unfinished()
                 break
             yield from self._finish_epoch(result)
             if self._stop:
                 break
-        interrupted = self._stop and len(self.history) < self.epochs
-        if interrupted and self.checkpoints is not None:
-            self._check_weights(len(self.history) + 1)
-            yield self._save("last", len(self.history))
-        yield TrainingEnded(
-            "interrupted" if interrupted else "finished",
-            self.best.epoch if self.best else 0,
-            self.best.validation_accuracy if self.best else None,
-            time.perf_counter() - started,
+        self.optimizer.finish(store)
+        yield self._ended(time.perf_counter() - started)
+
+    def _ended(self, seconds: float) -> TrainingEnded:
+        reason: Literal["finished"] | StopReason = "finished"
+        if self._stop and len(self.history) < self.epochs:
+            reason = self._stop
+        best = self.best
+        return TrainingEnded(
+            reason,
+            best.epoch if best else 0,
+            best.validation_accuracy if best else None,
+            seconds,
         )
 
-    def _epoch(self, epoch: int) -> Generator[Event, None, EpochEnded | None]:
-        """One epoch and its validation; returns None when it was interrupted."""
+    def _epoch(self, epoch: int, learn: TrainingStep) -> Generator[Event, None, EpochEnded | None]:
+        """One epoch and its validation; returns None when it was left unfinished."""
         started = time.perf_counter()
         waited = 0.0
         images = 0
-        tally = Tally(self.model.device)
+        tally = Tally(self.model, learn.loss, self.metrics)
         batches = self.train.epoch(epoch - 1)
         for step in range(1, len(self.train) + 1):
             before = time.perf_counter()
             batch = next(batches)
             waited += time.perf_counter() - before
-            rate = self.schedule(self.optimizer.step)
-            self._train_step(batch, rate, tally)
+            rate = self._rate(self.optimizer.step)
+            learn(batch, rate, tally, update=step == len(self.train))
             images += len(batch.labels)
             if step % READ_EVERY == 1 or step == len(self.train):
                 tally.read()
@@ -133,20 +183,8 @@ class Trainer:
         elapsed = time.perf_counter() - started
         return self._validated(epoch, tally, rate, images / elapsed, waited / elapsed, started)
 
-    def _train_step(self, batch: BatchLike, learning_rate: float, tally: Tally) -> None:
-        model = self.model
-        with model.device.scope():
-            rng = Philox(self.seed, "dropout", self.optimizer.step)
-            ctx = model.context(training=True, grad=True, rng=rng)
-            root = self._root
-            model.store.zero_grad()
-            labels = model.device.put(np.ascontiguousarray(batch.labels))
-            logits, saved = root.forward(model.to_input(ctx, batch), ctx)
-            losses, kept = self.loss(ctx, logits, labels)
-            tally.add(ctx, losses, logits, labels)
-            share = ctx.xp.full(losses.shape, 1 / losses.shape[0], dtype=losses.dtype)
-            root.backward(ctx.interior.ops.backward(share, kept), saved, ctx)
-            self.optimizer.update(ctx, model.store, learning_rate)
+    def _rate(self, step: int) -> float:
+        return self.schedule(step - self.schedule_start)
 
     def _validated(
         self,
@@ -157,6 +195,7 @@ class Trainer:
         data_wait: float,
         started: float,
     ) -> EpochEnded:
+        train_metrics = train.results()  # before validation uses the same metrics
         tally = self._validate()
         if tally is not None:
             self._check_loss(tally.loss, f"the validation of epoch {epoch}")
@@ -173,23 +212,16 @@ class Trainer:
             images_per_second,
             data_wait,
             best=False,
+            train_metrics=train_metrics,
+            validation_metrics=tally.results() if tally else {},
         )
-        if self._is_best(result):
-            result = EpochEnded(**{**asdict(result), "best": True})
-        return result
+        return replace(result, best=self._is_best(result))
 
     def _validate(self) -> Tally | None:
-        if self.validation is None or len(self.validation) == 0:
+        if self.validation is None or not self._validates:
             return None
-        model = self.model
-        tally = Tally(model.device)
-        for batch, logits in model.logits_batches(self.validation.epoch(0)):
-            with model.device.scope():
-                ctx = model.context()
-                labels = model.device.put(np.ascontiguousarray(batch.labels))
-                tally.add(ctx, self.loss(ctx, logits, labels)[0], logits, labels)
-        tally.read()
-        return tally
+        with self.evaluated_weights():
+            return measure(self.model, self.loss, self.validation, self.metrics)
 
     def _is_best(self, result: EpochEnded) -> bool:
         if self.best is None or result.validation_accuracy is None:
@@ -200,16 +232,28 @@ class Trainer:
         self.history.append(result)
         if result.best:
             self.best = result
+        if isinstance(self.schedule, ObservingSchedule):
+            validated = result.validation_loss
+            self.schedule.observe(result.train_loss if validated is None else validated)
         # checkpoints first: who hears of an epoch can rely on it being kept
         saved = []
         if self.checkpoints is not None:
             saved.append(self._save("last", result.epoch))
             if result.best:
-                saved.append(self._save("best", result.epoch))
+                with self.evaluated_weights():
+                    saved.append(self._save("best", result.epoch))
         yield result
         yield from saved
 
-    def _save(self, kind: Any, epoch: int) -> CheckpointSaved:
+    # --- what is kept ---------------------------------------------------------------------
+
+    def _keep_unfinished(self) -> Iterator[Event]:
+        """Save what the steps of an unfinished epoch have learned."""
+        if self.checkpoints is not None:
+            self._check_weights(len(self.history) + 1)
+            yield self._save("last", len(self.history))
+
+    def _save(self, kind: Literal["best", "last"], epoch: int) -> CheckpointSaved:
         assert self.checkpoints is not None
         path = self.checkpoints / f"{kind}.cpcnn"
         state = self.optimizer.get_state(self.model.store) if kind == "last" else {}
@@ -217,7 +261,7 @@ class Trainer:
             "epoch": epoch,
             "step": self.optimizer.step,
             "seed": self.seed,
-            "history": [asdict(entry) for entry in self.history],
+            "history": [entry.to_json() for entry in self.history],
             "settings": self.settings,
         }
         save_checkpoint(path, to_checkpoint(self.model, training, state))
@@ -240,7 +284,7 @@ class Trainer:
         kept = "No epoch was completed before."
         if self.history:
             kept = f"The checkpoints of epoch {self.history[-1].epoch} are kept."
-        rate = self.schedule(self.optimizer.step - 1)
+        rate = self._rate(max(self.optimizer.step - 1, self.schedule_start))
         return DivergedError(
             f"training diverged: {what}, at learning rate {rate:.3g}. {kept}",
             suggestion="Try a smaller --lr.",
@@ -252,19 +296,3 @@ def _rank(result: EpochEnded) -> tuple[float, float]:
     assert accuracy is not None
     assert loss is not None
     return accuracy, -loss
-
-
-def to_checkpoint(
-    model: Network, training: dict[str, Any] | None = None, optimizer_state: Any = None
-) -> Checkpoint:
-    """Collect what a checkpoint stores of a network."""
-    weights = model.store.get_weights()
-    assert model.input_shape is not None  # or there would be no weights
-    return Checkpoint(
-        model_config={"root": to_config(model.root), "input_shape": list(model.input_shape)},
-        weights=weights,
-        classes=model.classes,
-        preprocessing=model.preprocessing,
-        training=training or {},
-        optimizer_state=optimizer_state or {},
-    )

@@ -1,38 +1,22 @@
 """Every device, and one that takes the array API standard at its word.
 
-`cuda-emulated` runs the GPU's kernels on the host. The GPU itself is marked `gpu`.
+`cuda-emulated` runs the GPU's kernels on the host. The GPU itself is marked `gpu`. The strict
+device is the documentation's example of a device of one's own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
-import array_api_strict
 import numpy as np
 import pytest
 from emulation import EmulatedCudaDevice, EmulatorUnavailable
+from strict_device import StrictDevice
 
 from cpcnn.core.context import Context
 from cpcnn.core.errors import DeviceError
 from cpcnn.devices import Device, get_device
-
-
-class StrictDevice(Device):
-    """A device without fast implementations, on arrays that do only what the standard promises."""
-
-    name = "strict"
-
-    @property
-    def xp(self) -> Any:
-        return array_api_strict
-
-    @contextmanager
-    def scope(self) -> Iterator[None]:
-        with np.errstate(all="ignore"):
-            yield
-
 
 FAST = ["cpu", "cuda-emulated", pytest.param("gpu", marks=pytest.mark.gpu)]
 

@@ -66,7 +66,7 @@ def after_training(make: Any, device: Any, optimizer: Optimizer) -> Model:
     model = make()
     model.to(device)
     model.preprocessing = {"mean": [127.0] * 3, "std": [64.0] * 3}
-    model.compile(optimizer, CategoricalCrossentropy(0.1))
+    model.compile(optimizer, CategoricalCrossentropy(label_smoothing=0.1))
     model.fit(loader, epochs=2, verbose=0)
     return model
 

@@ -48,7 +48,7 @@ def trainer(made: Network, epochs: int = 1, optimizer: Any = None) -> Trainer:
         validation=None,
         optimizer=optimizer or AdamW(learning_rate=0.002, global_clipnorm=1.0),
         schedule=lambda step: 0.002,
-        loss=CategoricalCrossentropy(0.1),
+        loss=CategoricalCrossentropy(label_smoothing=0.1),
         epochs=epochs,
     )
 

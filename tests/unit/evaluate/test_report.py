@@ -153,7 +153,8 @@ def test_names_that_are_no_unicode_are_written_as_they_were(tmp_path: Path) -> N
     report = ClassificationReport((name, "tea\r\nroom"), np.eye(2, dtype=np.int64))
     report.write_confusion_csv(tmp_path / "confusion.csv")
     written = (tmp_path / "confusion.csv").read_bytes()
-    assert written == (b'true \\ predicted,caf\xe9,"tea\r\nroom"\ncaf\xe9,1,0\n"tea\r\nroom",0,1\n')
+    rows = [b'true \\ predicted,caf\xe9,"tea\r\nroom"', b"caf\xe9,1,0", b'"tea\r\nroom",0,1', b""]
+    assert written == b"\r\n".join(rows)
 
 
 def test_classes_and_counts_must_fit() -> None:

@@ -100,6 +100,10 @@ def dense(**config: Any) -> dict[str, Any]:
     return {"type": "Dense", "config": config}
 
 
+def initializer(kind: Any, **config: Any) -> dict[str, Any]:
+    return {"initializer": kind, "config": config}
+
+
 def stack(*layers: Any) -> dict[str, Any]:
     return {"type": "Stack", "config": {"layers": list(layers)}}
 
@@ -108,6 +112,13 @@ def nested(depth: int) -> dict[str, Any]:
     config = dense(units=1)
     for _ in range(depth):
         config = stack(config)
+    return config
+
+
+def nested_initializer(depth: int) -> dict[str, Any]:
+    config = initializer("Zeros")
+    for _ in range(depth):
+        config = initializer("Constant", value=config)
     return config
 
 
@@ -152,6 +163,22 @@ def nested_list(depth: int) -> list[Any]:
         dense(units=1, activation=["relu"]),
         dense(units=1, activation=dense(units=1)),
         dense(units=dense(units=1)),
+        dense(units=initializer("Zeros")),
+        dense(units=1, activation=initializer("Zeros")),
+        dense(units=1, kernel_initializer=initializer("NoSuchRule")),
+        dense(units=1, kernel_initializer=initializer("zeros")),
+        dense(units=1, kernel_initializer=initializer("Dense", units=1)),
+        dense(units=1, kernel_initializer=initializer(["Zeros"])),
+        dense(units=1, kernel_initializer=initializer("Constant", value="1")),
+        dense(units=1, kernel_initializer=initializer("Constant", value=[1])),
+        dense(units=1, kernel_initializer=initializer("Constant", value=dense(units=1))),
+        dense(units=1, kernel_initializer=initializer("Constant", size=1)),
+        dense(units=1, kernel_initializer=initializer("HeNormal", seed=0.5)),
+        dense(units=1, kernel_initializer={"initializer": "Zeros", "config": []}),
+        dense(units=1, kernel_initializer={"initializer": "Zeros"}),
+        dense(units=1, kernel_initializer={"type": "Zeros", "config": {}}),
+        initializer("Zeros"),
+        stack(initializer("Zeros")),
         dense(units={}),
         dense(units={"type": "Dense"}),
         stack(5),
@@ -198,6 +225,7 @@ def test_depth_that_would_exhaust_the_stack() -> None:
         nested(1000),
         nested_list(5000),
         dense(units=nested_list(5000)),
+        dense(units=1, kernel_initializer=nested_initializer(5000)),
         stack(nested_list(500)),
     ):
         with pytest.raises(CheckpointError):

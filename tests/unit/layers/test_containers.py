@@ -1,8 +1,9 @@
-"""Names and paths, shared layers, graphs, memory, and the split of a final softmax."""
+"""Names and paths, shared layers, graphs, branches, memory, and computing a second time."""
 
 from __future__ import annotations
 
 import gc
+import tracemalloc
 import weakref
 from typing import Any
 
@@ -12,29 +13,38 @@ import pytest
 from cpcnn.core.context import Context
 from cpcnn.core.errors import ShapeError, UsageError
 from cpcnn.core.param import ParamStore
+from cpcnn.core.random import Philox
+from cpcnn.core.typing import Shape
 from cpcnn.devices import get_device
 from cpcnn.layers import (
     Activation,
     Add,
+    BatchNormalization,
+    Concat,
     Conv2D,
     Dense,
+    Dropout,
     Flatten,
-    GlobalAveragePooling2D,
     Graph,
     Input,
     Layer,
-    MaxPooling2D,
+    Recompute,
     Residual,
     Stack,
 )
-from cpcnn.layers.base import snake_case, unique_names
-from cpcnn.layers.fuse import split_softmax
+from cpcnn.layers.base import assign_paths, snake_case, unique_names
 
 NUMPY = get_device("numpy")
+IMAGES = (6, 5, 3)
+
+
+def images(count: int = 4) -> Any:
+    return Philox(7, "images").normal((count, *IMAGES))
 
 
 def started(layer: Layer, shape: Any) -> ParamStore:
     layer.build(shape)
+    assign_paths(layer)
     store = ParamStore(layer.parameters(), NUMPY)
     store.initialize(0)
     return store
@@ -195,6 +205,114 @@ def test_steps_that_make_no_graph(layers: Any, steps: Any) -> None:
         Graph(layers, steps)
 
 
+# --- random layers at several places ----------------------------------------------------------
+
+
+def masks(network: Any) -> list[Any]:
+    """What a network of dropouts alone makes of ones, and the same from its gradient."""
+    started(network, (400,))
+    ctx = Context(NUMPY, training=True, grad=True)
+    y, saved = network.forward(np.ones((1, 400), np.float32), ctx)
+    return [y, network.backward(np.ones_like(y), saved, ctx)]
+
+
+def graph_of_dropouts(drop: Layer) -> Graph:
+    image = Input((400,))
+    return Graph.between(image, drop(drop(image)))
+
+
+def nested(drop: Layer) -> Stack:
+    return Stack([drop, Stack([drop])])
+
+
+def a_stack_twice(drop: Layer) -> Stack:
+    inner = Stack([drop])
+    return Stack([inner, inner])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda drop: Stack([drop, drop]),
+        lambda drop: Stack([drop, Recompute(drop)]),
+        nested,
+        a_stack_twice,
+        graph_of_dropouts,
+    ],
+)
+def test_a_shared_dropout_draws_anew_at_every_place(make: Any) -> None:
+    y, gradient = masks(make(Dropout(0.5)))
+    assert np.array_equal(y, gradient)  # of ones either way, so both are the product of the masks
+    assert set(np.unique(y)) == {0, 4}
+    assert 60 < np.count_nonzero(y) < 140  # a quarter, not a half
+
+
+def test_the_first_place_draws_what_a_layer_alone_draws() -> None:
+    drop = Dropout(0.5)
+    (once, _), (twice, _) = masks(Stack([drop])), masks(Stack([drop, drop]))
+    assert set(np.unique(once)) == {0, 2}
+    assert not np.any((once == 0) & (twice != 0))
+
+
+def test_the_arms_of_a_block_draw_apart() -> None:
+    drop = Dropout(0.5)
+    for make in (lambda: Residual(drop, drop), lambda: Concat([drop, drop])):
+        y, _ = masks(make())
+        first, second = (y, 4 - y) if y.shape[1] == 400 else np.split(y, 2, axis=1)
+        assert not np.array_equal(first, second)
+        assert len(np.unique(y)) == (3 if y.shape[1] == 400 else 2)
+
+
+# --- branches ---------------------------------------------------------------------------------
+
+
+def test_branches_are_joined_along_the_channels() -> None:
+    network = Concat([Conv2D(2, 1), Stack([]), Conv2D(4, 3, padding="same", name="wide")])
+    store = started(network, IMAGES)
+    assert list(network.children()) == ["conv2d", "stack", "wide"]
+    x = images()
+    y, saved = network.forward(x, Context(NUMPY))
+    assert y.shape == (4, 6, 5, 9)
+    assert np.array_equal(y[..., 2:5], x)
+    assert not list(filter(None, saved or []))
+    assert sorted(store.params) == ["conv2d.bias", "conv2d.kernel", "wide.bias", "wide.kernel"]
+
+
+@pytest.mark.parametrize("axis", [1, -3])
+def test_branches_are_joined_along_another_axis(axis: int) -> None:
+    network = Concat([Stack([]), Conv2D(3, 2, padding=((0, 0), (0, 1)))], axis)
+    started(network, IMAGES)
+    assert network.forward(images(), Context(NUMPY))[0].shape == (4, 11, 5, 3)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Concat([]), "at least one branch"),
+        (lambda: Concat([Dense(1)], axis=0), "not 0, the batch"),
+        (lambda: Concat([Dense(1)], axis=1.0), "whole number"),  # type: ignore[arg-type]
+        (lambda: Concat([5]), "made of layers"),  # type: ignore[list-item]
+    ],
+)
+def test_branches_that_cannot_be_meant(make: Any, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("branches", "axis", "words"),
+    [
+        ([Stack([]), Conv2D(3, 3)], -1, r"\(6, 5, 3\) and \(4, 3, 3\) cannot be joined"),
+        ([Stack([]), Flatten()], -1, r"\(6, 5, 3\) and \(90,\) cannot be joined"),
+        ([Stack([]), Stack([])], 4, "no axis 4"),
+        ([Stack([]), Stack([])], -4, "no axis -4"),
+    ],
+)
+def test_branches_that_do_not_fit(branches: Any, axis: int, words: str) -> None:
+    with pytest.raises(ShapeError, match=words):
+        Concat(branches, axis).build(IMAGES)
+
+
 # --- input gradients, memory ------------------------------------------------------------------
 
 
@@ -205,6 +323,8 @@ def test_steps_that_make_no_graph(layers: Any, steps: Any) -> None:
         (lambda: Residual(Conv2D(2, 1)), (5, 5, 2)),
         (lambda: Residual(Stack([Conv2D(2, 1)]), Conv2D(2, 1)), (5, 5, 2)),
         (lambda: Stack([Residual(Dense(3)), Dense(2)]), (3,)),
+        (lambda: Concat([Conv2D(2, 1), Stack([]), Dense(3)]), (5, 5, 2)),
+        (lambda: Stack([Recompute(Stack([Conv2D(2, 1)])), Recompute(Dense(3))]), (5, 5, 2)),
     ],
 )
 def test_parameters_learn_the_same_without_input_gradient(make: Any, shape: Any) -> None:
@@ -288,51 +408,88 @@ def test_evaluation_keeps_nothing_alive(make: Any) -> None:
     assert max(watch.alive) <= 1  # the layer's own input
 
 
-# --- softmax ----------------------------------------------------------------------------------
+# --- computing a second time ------------------------------------------------------------------
 
 
-def functional() -> Layer:
-    image = Input((4, 4, 2))
-    return Graph.between(image, Dense(3, activation="softmax")(Flatten()(image)))
+def block() -> Stack:
+    return Stack(
+        [
+            Conv2D(3, 3, padding="same", use_bias=False),
+            BatchNormalization(momentum=0.9),
+            Activation("tanh"),
+            Dropout(0.3),
+        ]
+    )
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: Stack([Flatten(), Dense(3, activation="softmax")]),
-        lambda: Stack([Flatten(), Dense(3), Activation("softmax")]),
-        lambda: Stack([Flatten(), Stack([Stack([Dense(3, activation="softmax")])])]),
-        lambda: Stack([GlobalAveragePooling2D(), Activation("softmax")]),
-        functional,
-        lambda: Stack([functional()]),
-    ],
-)
-def test_a_final_softmax_is_taken_off(make: Any) -> None:
-    root = make()
-    store = started(root, (4, 4, 2))
-    logits_root, found = split_softmax(root)
-    assert found
-    assert set(map(id, logits_root.parameters().values())) == set(map(id, store.params.values()))
-    x = np.linspace(-1, 1, 96, dtype=np.float32).reshape(3, 4, 4, 2)
-    ctx = Context(NUMPY)
-    y, _ = root.forward(x, ctx)
-    logits, _ = logits_root.forward(x, ctx)
-    np.testing.assert_allclose(ctx.ops.activation(logits, "softmax")[0], y, rtol=1e-6)
-    assert not np.allclose(logits, y)
+def in_a_graph(wrap: Any, a: Layer, b: Layer) -> Graph:
+    image = Input(IMAGES)
+    first = wrap(a)(image)
+    return Graph.between(image, Add()([wrap(b)(first), first, image]))
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: Stack([Flatten(), Dense(3)]),
-        lambda: Stack([Dense(3, activation="softmax"), Flatten()]),
-        lambda: Stack([Conv2D(2, 1, activation="softmax"), MaxPooling2D()]),
-        lambda: Stack([]),
-        # the same layer in the middle has to keep its softmax
-        lambda: Stack([shared := Dense(2, activation="softmax"), shared]),
-        lambda: Graph([Dense(2, activation="softmax")], [(0, (0,)), (0, (1,))]),
-    ],
-)
-def test_any_other_network_is_left_alone(make: Any) -> None:
-    root = make()
-    assert split_softmax(root) == (root, False)
+NETWORKS: dict[str, Any] = {
+    "one after the other": lambda wrap, a, b: Stack([wrap(a), wrap(b)]),
+    "one inside the other": lambda wrap, a, b: wrap(Stack([a, wrap(wrap(b))])),
+    "a residual block": lambda wrap, a, b: Residual(wrap(a), wrap(b), "relu"),
+    "around a residual block": lambda wrap, a, b: Stack([wrap(Residual(a)), wrap(Residual(b))]),
+    "branches": lambda wrap, a, b: Concat([wrap(a), wrap(b)]),
+    "a graph": in_a_graph,
+    "around a graph": lambda wrap, a, b: wrap(in_a_graph(wrap, a, b)),
+}
+
+
+@pytest.mark.parametrize("device", ["numpy", "cpu"])
+@pytest.mark.parametrize("input_gradient", [True, False])
+@pytest.mark.parametrize("make", NETWORKS.values(), ids=NETWORKS)
+def test_recomputing_changes_no_bit(make: Any, input_gradient: bool, device: str) -> None:
+    place = get_device(device, threads=2)
+    blocks = block(), block()
+    plain, wrapped = (make(wrap, *blocks) for wrap in (lambda layer: layer, Recompute))
+    plain.build(IMAGES)
+    wrapped.build(IMAGES)
+    assign_paths(plain)
+    results = []
+    for network in (plain, wrapped):  # of the same layers, with the paths that they have in `plain`
+        store = ParamStore(plain.parameters(), place)
+        store.initialize(0)
+        ctx = Context(place, training=True, grad=True, input_gradient=input_gradient)
+        with place.scope():
+            y, saved = network.forward(images(), ctx)
+            dx = network.backward(np.cos(y), saved, ctx)
+        assert not saved
+        results.append((y, dx if input_gradient else y, store.grads, store.values))
+    assert results[0][2].any()
+    for one, other in zip(*results, strict=True):
+        assert np.array_equal(one, other)
+
+
+def peak_of_a_step(network: Layer, shape: Shape) -> int:
+    """The most bytes that a forward and backward pass have in use."""
+    started(network, shape)
+    x = Philox(0, "x").normal((8, *shape))
+    ctx = Context(NUMPY, training=True, grad=True)
+    tracemalloc.start()
+    y, saved = network.forward(x, ctx)
+    network.backward(y, saved, ctx)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+def test_recomputing_needs_less_memory() -> None:
+    shape = (24, 24, 3)
+    plain = peak_of_a_step(Stack([block() for _ in range(8)]), shape)
+    less = peak_of_a_step(Stack([Recompute(block()) for _ in range(8)]), shape)
+    assert less < 0.5 * plain, f"{less / 1e6:.2f} MB with Recompute, {plain / 1e6:.2f} MB without"
+
+
+def test_evaluation_computes_once() -> None:
+    watch = Watch()
+    Recompute(watch).forward(np.ones(3), Context(NUMPY))
+    assert len(watch.outputs) == 1
+
+
+def test_recompute_is_around_a_layer() -> None:
+    with pytest.raises(UsageError, match="made of layers"):
+        Recompute(3)  # type: ignore[arg-type]

@@ -14,22 +14,48 @@ from cpcnn.core.param import ParamStore
 from cpcnn.core.random import Philox
 from cpcnn.devices import get_device
 from cpcnn.layers import (
+    ELU,
     Activation,
     Add,
+    Average,
     AveragePooling2D,
     BatchNormalization,
+    Concat,
+    Concatenate,
     Conv2D,
+    Conv2DTranspose,
+    Cropping2D,
     Dense,
+    DepthwiseConv2D,
     Dropout,
     Flatten,
     GlobalAveragePooling2D,
     GlobalMaxPooling2D,
     Graph,
+    GroupNormalization,
     Input,
+    Lambda,
     Layer,
+    LayerNormalization,
+    LeakyReLU,
+    Maximum,
     MaxPooling2D,
+    Multiply,
+    Normalization,
+    Permute,
+    Recompute,
+    ReLU,
+    Rescaling,
+    Reshape,
     Residual,
+    SeparableConv2D,
+    Softmax,
+    SpatialDropout2D,
     Stack,
+    Subtract,
+    UpSampling2D,
+    ZeroPadding2D,
+    register_functions,
 )
 from cpcnn.layers.config import REGISTRY
 from cpcnn.testing import check_layer
@@ -53,12 +79,14 @@ def branches() -> Graph:
     return Graph.between(image, Add()([top, top]))
 
 
+register_functions("cube", lambda xp, x: (x * x * x, x), lambda xp, dy, x: 3 * x * x * dy)
+
 # name: (how to make it, input shape without the batch)
 CASES: dict[str, tuple[Any, Any]] = {
     "conv": (lambda: Conv2D(4, 3), (5, 6, 3)),
     "conv, all options": (
         lambda: Conv2D(
-            6, (3, 2), (2, 1), ((1, 0), (2, 1)), (1, 2), 3, "tanh", True, "he_normal", "ones"
+            6, (3, 2), (2, 1), ((1, 0), (2, 1)), None, (1, 2), 3, "tanh", True, "he_normal", "ones"
         ),
         (6, 7, 3),
     ),
@@ -70,16 +98,44 @@ CASES: dict[str, tuple[Any, Any]] = {
     "max pooling, overlapping": (lambda: MaxPooling2D(3, 2, "same"), (5, 6, 2)),
     "average pooling": (lambda: AveragePooling2D((2, 3), 1, 1), (4, 5, 2)),
     "global average pooling": (lambda: GlobalAveragePooling2D(), (3, 4, 2)),
+    "global average pooling, axes kept": (
+        lambda: GlobalAveragePooling2D(keepdims=True),
+        (3, 4, 2),
+    ),
     "global max pooling": (lambda: GlobalMaxPooling2D(), (3, 4, 2)),
+    "global max pooling, axes kept": (lambda: GlobalMaxPooling2D(keepdims=True), (3, 4, 2)),
+    "depthwise": (lambda: DepthwiseConv2D(3, 2, depth_multiplier=2, activation="tanh"), (6, 5, 2)),
+    "separable": (lambda: SeparableConv2D(4, 3, padding="same", activation="tanh"), (4, 5, 2)),
+    "transposed": (lambda: Conv2DTranspose(3, 3, 2, "same", activation="gelu"), (3, 2, 4)),
+    "zero padding": (lambda: ZeroPadding2D(((1, 0), (2, 1))), (3, 4, 2)),
+    "cropping": (lambda: Cropping2D(((1, 0), (2, 1))), (3, 4, 2)),
+    "upsampling": (lambda: UpSampling2D((2, 3)), (3, 4, 2)),
+    "upsampling, bilinear": (lambda: UpSampling2D(2, interpolation="bilinear"), (3, 4, 2)),
+    "reshape": (lambda: Reshape((6, -1)), (3, 4, 2)),
+    "permute": (lambda: Permute((3, 1, 2)), (3, 4, 2)),
     "batch norm": (lambda: BatchNormalization(), (3, 4, 2)),
     "batch norm, bare": (
-        lambda: BatchNormalization(0.5, 0.1, center=False, scale=False, activation="tanh"),
+        lambda: BatchNormalization(-1, 0.5, 0.1, center=False, scale=False, activation="tanh"),
         (6,),
     ),
+    "layer norm": (lambda: LayerNormalization(), (3, 4, 5)),
+    "group norm": (lambda: GroupNormalization(2), (3, 4, 6)),
+    "rescaling": (lambda: Rescaling((2.0, -3.0), 1.0), (3, 4, 2)),
+    "normalization": (lambda: Normalization(-1, (2.0, -3.0), 4.0), (3, 4, 2)),
     "activation": (lambda: Activation("sigmoid"), (3, 2)),
+    "softmax": (lambda: Softmax(1), (3, 2)),
+    "relu": (lambda: ReLU(2.0, 0.1, 0.5), (3, 2)),
+    "leaky relu": (lambda: LeakyReLU(), (3, 2)),
+    "elu": (lambda: ELU(0.5), (3, 2)),
     "dropout": (lambda: Dropout(0.4), (3, 4, 2)),
+    "spatial dropout": (lambda: SpatialDropout2D(0.4), (3, 4, 6)),
     "flatten": (lambda: Flatten(), (3, 4, 2)),
     "add": (lambda: Add(), ((3, 2), (3, 2), (3, 2))),
+    "subtract": (lambda: Subtract(), ((3, 2), (3, 2))),
+    "multiply": (lambda: Multiply(), ((3, 4, 2), (1, 1, 2), (3, 4, 1))),
+    "average": (lambda: Average(), ((3, 2), (3, 2), (3, 2))),
+    "maximum": (lambda: Maximum(), ((3, 2), (3, 2), (3, 2))),
+    "concatenate": (lambda: Concatenate(), ((3, 2), (3, 4))),
     "empty stack": (lambda: Stack(), (3, 2)),
     "stack": (
         lambda: Stack(
@@ -98,6 +154,13 @@ CASES: dict[str, tuple[Any, Any]] = {
         (5, 5, 2),
     ),
     "residual of itself": (lambda: Residual(shared := Dense(3, "tanh"), shared), (4,)),
+    "branches": (lambda: Concat([Dense(2, "tanh"), Stack([]), Conv2D(3, 1)]), (4, 3, 2)),
+    "branches, stacked": (lambda: Concat([Conv2D(2, (1, 3)), Conv2D(2, (2, 3))], 1), (4, 3, 2)),
+    "recomputed": (
+        lambda: Recompute(Stack([Dense(4), BatchNormalization(), Recompute(Dropout(0.3))])),
+        (4, 3, 2),
+    ),
+    "lambda": (lambda: Lambda("cube"), (4, 3)),
     "graph": (branches, (5, 4, 3)),
     "graph in a stack": (lambda: Stack([branches(), Dense(2)]), (5, 4, 3)),
 }
@@ -150,11 +213,11 @@ def test_positional_arguments_are_in_the_order_of_keras() -> None:
         return [item.name for item in fields(kind) if item.init and not item.kw_only]
 
     assert order(Conv2D)[:7] == [
-        "filters", "kernel_size", "strides", "padding", "dilation_rate", "groups", "activation",
+        "filters", "kernel_size", "strides", "padding", "data_format", "dilation_rate", "groups",
     ]  # fmt: skip
     assert order(Dense)[:3] == ["units", "activation", "use_bias"]
-    assert order(MaxPooling2D) == ["pool_size", "strides", "padding"]
-    assert order(BatchNormalization)[:4] == ["momentum", "epsilon", "center", "scale"]
+    assert order(MaxPooling2D) == ["pool_size", "strides", "padding", "data_format"]
+    assert order(BatchNormalization)[:5] == ["axis", "momentum", "epsilon", "center", "scale"]
 
 
 def test_one_number_stands_for_both_axes() -> None:
@@ -195,10 +258,10 @@ def test_output_shapes(layer: Layer, shape: Any, output: Any) -> None:
         (lambda: Conv2D(4, 3, strides=0), ["strides"]),
         (lambda: Conv2D(4, 3, dilation_rate=-1), ["dilation_rate"]),
         (lambda: Conv2D(4, 3, groups=0), ["groups"]),
-        (lambda: Conv2D(4, 3, activation="relu6"), ["relu6", "relu"]),
+        (lambda: Conv2D(4, 3, activation="relu7"), ["relu7", "relu6"]),
         (lambda: Dense("ten"), ["Dense", "units", "ten"]),
-        (lambda: Dense(3, activation="gelu"), ["gelu"]),
-        (lambda: Activation("mish"), ["mish", "sigmoid"]),
+        (lambda: Dense(3, activation="gelo"), ["gelo", "gelu"]),
+        (lambda: Activation("mush"), ["mush", "sigmoid"]),
         (lambda: MaxPooling2D(0), ["pool_size"]),
         (lambda: MaxPooling2D(2, -1), ["strides"]),
         (lambda: Dropout(1.5), ["Dropout", "rate", "1.5"]),
@@ -318,7 +381,7 @@ def test_dropout_does_nothing_outside_training() -> None:
 
 
 def test_batch_normalization_moves_only_in_training() -> None:
-    layer = BatchNormalization(0.9)
+    layer = BatchNormalization(momentum=0.9)
     layer.build((2,))
     store = ParamStore(layer.parameters(), get_device("numpy"))
     store.initialize(0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from cpcnn.core.random import Philox
 from cpcnn.devices import Device
 from cpcnn.layers import Dense, Layer, Stack
 from cpcnn.layers.config import REGISTRY, register_layer
-from cpcnn.layers.initializers import ones
+from cpcnn.layers.initializers import Ones
 from cpcnn.ops.activations import Activation
 from cpcnn.ops.table import Action, Op
 from cpcnn.ops.updates import SGDUpdate
@@ -52,6 +52,17 @@ def test_one_wrong_element_among_many() -> None:
 
     with pytest.raises(AssertionError, match="slope"):
         check_gradient(square, [X])
+
+
+def test_the_wrong_one_among_several_is_named() -> None:
+    def product(a: Any, b: Any, c: Any) -> Any:
+        return a * b * c, lambda dy: (dy * b * c, -dy * a * c, 0 * dy)
+
+    with pytest.raises(AssertionError) as caught:
+        check_gradient(product, [X, X + 1, X + 2], names=["a", "b", "c"])
+    a_fine, b_wrong, c_wrong = (f"gradient of {name} " in str(caught.value) for name in "abc")
+    assert (a_fine, b_wrong, c_wrong) == (False, True, True)
+    assert str(caught.value).index("sign is wrong") < str(caught.value).index("zero everywhere")
 
 
 def test_gradients_of_other_shapes_and_numbers() -> None:
@@ -168,84 +179,207 @@ def test_implementations_that_do_not_support_a_call_are_not_asked() -> None:
 
 
 @dataclass(eq=False)
-class Scale(Layer):
-    """A right layer, that wrong ones are made from."""
+class Affine(Layer):
+    """A right layer, that wrong ones are made from: x * gain * factor + bias."""
 
     factor: float = 2.0
 
     def build(self, shape: Any) -> Any:
-        self.gain = self.add_param("gain", shape, ones)
+        self.gain = self.add_param("gain", shape, Ones())
+        self.bias = self.add_param("bias", shape, Ones())
+        self.mean = self.add_param("mean", shape, Ones(), trainable=False)
         return shape
 
     def forward(self, x: Any, ctx: Context) -> Any:
-        return x * ctx.use(self.gain) * self.factor, (x, ctx.use(self.gain)) if ctx.grad else None
+        gain = ctx.use(self.gain)
+        if ctx.training and ctx.update_statistics:
+            self.mean.value[...] = x.mean(0)
+        y = x * gain * self.factor + ctx.use(self.bias)
+        return y, (x, gain) if ctx.grad else None
 
+    def backward(self, dy: Any, saved: Any, ctx: Context) -> Any:
+        x, gain = saved
+        self.gain.accumulate((dy * x * self.factor).sum(0))
+        self.bias.accumulate(dy.sum(0))
+        return dy * gain * self.factor
+
+
+# --- the six faults that a layer's author makes
+
+
+class WrongSign(Affine):
+    def backward(self, dy: Any, saved: Any, ctx: Context) -> Any:
+        return -super().backward(dy, saved, ctx)
+
+
+class ForgetsTheBias(Affine):
     def backward(self, dy: Any, saved: Any, ctx: Context) -> Any:
         x, gain = saved
         self.gain.accumulate((dy * x * self.factor).sum(0))
         return dy * gain * self.factor
 
 
-class WrongShape(Scale):
-    def build(self, shape: Any) -> Any:
-        return (*super().build(shape)[:-1], 7)
-
-
-class WrongSlope(Scale):
-    def backward(self, dy: Any, saved: Any, ctx: Context) -> Any:
-        return super().backward(dy, saved, ctx) * 1.001
-
-
-class WrongParameterSlope(Scale):
-    def backward(self, dy: Any, saved: Any, ctx: Context) -> Any:
-        self.gain.accumulate(dy[0])
-        return super().backward(dy, saved, ctx)
-
-
-class Remembers(Scale):
+class KeepsState(Affine):
     def forward(self, x: Any, ctx: Context) -> Any:
         self.last = x
         return super().forward(x, ctx)
 
-    def backward(self, dy: Any, saved: Any, ctx: Context) -> Any:
-        return super().backward(dy, (self.last, saved[1]), ctx)
 
-
-class Counts(Scale):
-    calls = 0
-
-    def forward(self, x: Any, ctx: Context) -> Any:
-        self.calls = self.calls + 1
-        return super().forward(x, ctx)
-
-
-class KeepsInEvaluation(Scale):
-    def forward(self, x: Any, ctx: Context) -> Any:
-        return super().forward(x, ctx)[0], (x, ctx.use(self.gain))
-
-
-class ChangesItsInput(Scale):
+class ChangesItsInput(Affine):
     def forward(self, x: Any, ctx: Context) -> Any:
         y, saved = super().forward(x.copy(), ctx)
         x *= 2
         return y, saved
 
 
-class Converts(Scale):
+class WrongShape(Affine):
+    def build(self, shape: Any) -> Any:
+        return (*super().build(shape)[:-1], 7)
+
+
+@dataclass(eq=False)
+class ForgetsItsConfiguration(Affine):
+    def __post_init__(self) -> None:
+        self.factor = self.factor + 1
+
+
+SIX = [
+    (WrongSign, "gradient of the input promises .* \\(its sign is wrong\\)"),
+    (ForgetsTheBias, "gradient of the parameter 'bias' .* \\(it is zero everywhere"),
+    (KeepsState, "attributes are added in forward or backward: last"),
+    (ChangesItsInput, "forward changed its input"),
+    (WrongShape, r"build foretells \(7,\) per image, forward gives \(3, 5\)"),
+    (ForgetsItsConfiguration, "the configuration changes on its way through JSON"),
+]
+
+# --- and others
+
+
+class WrongSlope(Affine):
+    def backward(self, dy: Any, saved: Any, ctx: Context) -> Any:
+        return super().backward(dy, saved, ctx) * 1.001
+
+
+class WrongParameterSlope(Affine):
+    def backward(self, dy: Any, saved: Any, ctx: Context) -> Any:
+        self.gain.accumulate(dy[0])
+        return super().backward(dy, saved, ctx)
+
+
+class ReadsWhatIsOnTheLayer(Affine):
+    def build(self, shape: Any) -> Any:
+        self.last = [None]
+        return super().build(shape)
+
+    def forward(self, x: Any, ctx: Context) -> Any:
+        self.last[0] = x
+        return super().forward(x, ctx)
+
+    def backward(self, dy: Any, saved: Any, ctx: Context) -> Any:
+        return super().backward(dy, (self.last[0], saved[1]), ctx)
+
+
+class Counts(Affine):
+    def build(self, shape: Any) -> Any:
+        self.calls = 0
+        return super().build(shape)
+
+    def forward(self, x: Any, ctx: Context) -> Any:
+        self.calls = self.calls + 1
+        return super().forward(x, ctx)
+
+
+class CollectsInPlace(Affine):
+    def build(self, shape: Any) -> Any:
+        self.seen: list[int] = []
+        return super().build(shape)
+
+    def forward(self, x: Any, ctx: Context) -> Any:
+        self.seen.append(len(x))
+        return super().forward(x, ctx)
+
+
+class WritesToAnArray(Affine):
+    def build(self, shape: Any) -> Any:
+        self.sums = np.zeros(5)
+        return super().build(shape)
+
+    def forward(self, x: Any, ctx: Context) -> Any:
+        self.sums += x.sum(0)
+        return super().forward(x, ctx)
+
+
+class KeepsInEvaluation(Affine):
+    def forward(self, x: Any, ctx: Context) -> Any:
+        return super().forward(x, ctx)[0], (x, ctx.use(self.gain))
+
+
+class MovesInEvaluation(Affine):
+    def forward(self, x: Any, ctx: Context) -> Any:
+        self.mean.value[...] = x.mean(0)
+        return super().forward(x, ctx)
+
+
+class AlwaysMoves(Affine):
+    def forward(self, x: Any, ctx: Context) -> Any:
+        return super().forward(x, ctx.variant(update_statistics=True))
+
+
+class ChangesItsGradient(Affine):
+    def backward(self, dy: Any, saved: Any, ctx: Context) -> Any:
+        dx = super().backward(dy, saved, ctx)
+        dy *= 2
+        return dx
+
+
+class ChangesWhatItSaved(Affine):
+    def backward(self, dy: Any, saved: Any, ctx: Context) -> Any:
+        dx = super().backward(dy, saved, ctx)
+        saved[0][...] = 0
+        return dx
+
+
+class Converts(Affine):
     def forward(self, x: Any, ctx: Context) -> Any:
         y, saved = super().forward(x, ctx)
         return y.astype(np.float32), saved
 
 
+class HasAnOptionThatIsNoField(Affine):
+    def __init__(self, factor: float = 3.0) -> None:
+        super().__init__()
+        self.other = factor
+
+    def forward(self, x: Any, ctx: Context) -> Any:
+        y, saved = super().forward(x, ctx)
+        return y + self.other, saved
+
+
 @dataclass(eq=False)
-class ForgetsItsConfiguration(Scale):
-    def __post_init__(self) -> None:
-        self.factor = self.factor + 1
+class HasANumberOfNumPy(Affine):
+    factor: Any = field(default_factory=lambda: np.float32(2.5))
 
 
 class LeavesSaved(Stack):
     def backward(self, dy: Any, saved: Any, ctx: Context) -> Any:
         return super().backward(dy, list(saved), ctx)
+
+
+OTHERS = [
+    (WrongSlope, "gradient of the input promises a slope"),
+    (WrongParameterSlope, "gradient of the parameter 'gain' promises a slope"),
+    (ReadsWhatIsOnTheLayer, "belongs into saved, not on the layer"),
+    (Counts, "keeps 'calls' between calls"),
+    (CollectsInPlace, "keeps 'seen' between calls"),
+    (WritesToAnArray, "keeps 'sums' between calls"),
+    (KeepsInEvaluation, "evaluation keeps"),
+    (MovesInEvaluation, "evaluation changes 'mean'"),
+    (AlwaysMoves, "'mean' moves although ctx.update_statistics is off"),
+    (ChangesItsGradient, "backward changed dy"),
+    (ChangesWhatItSaved, "backward changed an array in saved"),
+    (Converts, "dtype"),
+    (HasANumberOfNumPy, "cannot be saved and restored"),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -254,26 +388,26 @@ def forget_registrations(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cpcnn.layers.config.REGISTRY", known)
 
 
-@pytest.mark.parametrize(
-    ("kind", "words"),
-    [
-        (WrongShape, "build foretells"),
-        (WrongSlope, "slope"),
-        (WrongParameterSlope, "slope"),
-        (Remembers, "attributes are added|second use"),
-        (Counts, "attributes are added|'calls'"),
-        (KeepsInEvaluation, "evaluation keeps"),
-        (ChangesItsInput, "changed its input"),
-        (Converts, "dtype"),
-        (ForgetsItsConfiguration, "configuration"),
-    ],
-)
+@pytest.mark.parametrize(("kind", "words"), [*SIX, *OTHERS])
 def test_wrong_layers_are_found(kind: type[Layer], words: str) -> None:
-    register_layer(Scale)
+    register_layer(Affine)
     register_layer(kind)
-    check_layer(Scale(), (5,))
+    check_layer(Affine(), (5,))
     with pytest.raises(AssertionError, match=words):
         check_layer(kind(), (5,))
+
+
+def test_an_option_that_is_not_saved_is_found() -> None:
+    register_layer(HasAnOptionThatIsNoField)
+    check_layer(HasAnOptionThatIsNoField(), (5,))
+    with pytest.raises(AssertionError, match="computes something else"):
+        check_layer(HasAnOptionThatIsNoField(4.0), (5,))
+
+
+def test_a_layer_that_is_not_registered_is_found() -> None:
+    with pytest.raises(AssertionError, match="'Affine' that is not known"):
+        check_layer(Affine(), (5,))
+    check_layer(Affine(), (5,), configuration=False)
 
 
 def test_a_container_that_keeps_activations_is_found() -> None:

@@ -34,7 +34,7 @@ def small_network() -> Stack:
     return Stack(
         [
             Conv2D(4, 3, padding="same", use_bias=False),
-            BatchNormalization(0.8, activation="relu"),
+            BatchNormalization(momentum=0.8, activation="relu"),
             MaxPooling2D(),
             Flatten(),
             Dropout(0.1),

@@ -22,7 +22,7 @@ from cpcnn.core.errors import CheckpointError
 from cpcnn.layers import Dense, Dropout, Flatten, Stack
 from cpcnn.models import Model, load_model
 from cpcnn.training import Checkpoint, load_checkpoint, save_checkpoint
-from cpcnn.training.trainer import to_checkpoint
+from cpcnn.training.checkpoint import to_checkpoint
 
 Members = dict[str, bytes]
 
@@ -367,6 +367,17 @@ BILLION = 10**9
 )
 def test_networks_that_cannot_be(refuse: Callable[..., str], members: Members, root: Any) -> None:
     refuse(changed(members, "model.json", model={"input_shape": [2, 2, 1], "root": root}))
+
+
+def test_an_initializer_that_cannot_make_its_parameter(
+    refuse: Callable[..., str], members: Members
+) -> None:
+    """Names and shapes of the weights agree; it shows when the parameters are allocated."""
+    orthogonal = {"initializer": "Orthogonal", "config": {}}
+    dense = layer("Dense", units=2, bias_initializer=orthogonal)
+    root = layer("Stack", layers=[layer("Flatten"), dense])
+    model = {"input_shape": [2, 2, 1], "root": root}
+    assert "Orthogonal needs two axes" in refuse(changed(members, "model.json", model=model))
 
 
 @pytest.mark.parametrize(

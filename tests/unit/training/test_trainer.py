@@ -17,10 +17,11 @@ from cpcnn.data.folder import scan_folder
 from cpcnn.data.samples import write_sample_images
 from cpcnn.devices import get_device
 from cpcnn.losses import CategoricalCrossentropy
+from cpcnn.metrics import get_metric
 from cpcnn.models import Model, load_model
 from cpcnn.networks import build_network
 from cpcnn.optimizers import SGD, AdamW
-from cpcnn.schedules import Cosine
+from cpcnn.schedules import get_schedule
 from cpcnn.training import (
     CheckpointSaved,
     EpochEnded,
@@ -48,7 +49,7 @@ def scripted(results: list[tuple[float, float]]) -> Callable[[Trainer], Any]:
 
     def validate(trainer: Trainer) -> Any:
         accuracy, loss = next(rest)
-        return SimpleNamespace(accuracy=accuracy, loss=loss)
+        return SimpleNamespace(accuracy=accuracy, loss=loss, results=dict)
 
     return validate
 
@@ -95,17 +96,16 @@ def test_the_task_is_learned(make_trainer: Make) -> None:
 
 def test_loss_and_accuracy_are_means_over_images(make_trainer: Make) -> None:
     """Batches of 8, 8, 8, 8, 4 images: the last one counts half."""
-    trainer = make_trainer(validation=False, epochs=1)
     losses, hits = [], []
-    original = trainer.loss.__call__
 
-    def watch(ctx: Any, logits: Any, labels: Any) -> Any:
-        result = original(ctx, logits, labels)
-        losses.extend(result[0].tolist())
-        hits.extend((logits.argmax(1) == labels).tolist())
-        return result
+    class Watching(CategoricalCrossentropy):
+        def __call__(self, ctx: Any, outputs: Any, labels: Any) -> Any:
+            result = super().__call__(ctx, outputs, labels)
+            losses.extend(result[0].tolist())
+            hits.extend((outputs.argmax(1) == labels).tolist())
+            return result
 
-    trainer.loss = watch  # type: ignore[assignment]
+    trainer = make_trainer(validation=False, epochs=1, loss=Watching())
     last = [event for event in trainer.run() if isinstance(event, EpochEnded)][-1]
     assert len(losses) == 36
     assert last.train_loss == pytest.approx(np.mean(losses), rel=1e-6)
@@ -114,16 +114,18 @@ def test_loss_and_accuracy_are_means_over_images(make_trainer: Make) -> None:
 
 
 def test_validation_is_evaluation(make_trainer: Make) -> None:
-    trainer = make_trainer(epochs=1)
+    trainer = make_trainer(epochs=1, metrics=[get_metric("accuracy"), get_metric("recall")])
     last = [event for event in trainer.run() if isinstance(event, EpochEnded)][-1]
     assert isinstance(trainer.model, Model)
-    scores = trainer.model.evaluate(trainer.validation)
-    assert last.validation_loss == pytest.approx(scores["loss"], rel=1e-6)
+    trainer.model.compile(metrics=["accuracy", "recall"])
+    scores = trainer.model.evaluate(trainer.validation, verbose=0, return_dict=True)
+    assert last.validation_loss == pytest.approx(scores.pop("loss"), rel=1e-6)
+    assert last.validation_metrics == scores
     assert last.validation_accuracy == pytest.approx(scores["accuracy"])
 
 
 def test_the_schedule_counts_steps_over_all_epochs(make_trainer: Make) -> None:
-    schedule = Cosine(0.1, 10, warmup_steps=3)
+    schedule = get_schedule("cosine", 0.1, 10, warmup_steps=3)
     events = list(make_trainer(schedule=schedule).run())
     rates = [event.learning_rate for event in events if isinstance(event, StepEnded)]
     assert rates == [schedule(step) for step in range(10)]
@@ -262,6 +264,16 @@ def test_a_stop_after_all_work_is_no_interruption(make_trainer: Make) -> None:
     assert event.reason == "finished"
 
 
+def test_a_stop_with_a_reason(make_trainer: Make) -> None:
+    trainer = make_trainer(epochs=3)
+    for event in trainer.run():
+        if isinstance(event, EpochEnded):
+            trainer.request_stop("stopped")
+    assert isinstance(event, TrainingEnded)
+    assert event.reason == "stopped"
+    assert len(trainer.history) == 1
+
+
 def test_a_stop_before_the_start_does_one_step(make_trainer: Make) -> None:
     trainer = make_trainer()
     trainer.request_stop()
@@ -357,8 +369,8 @@ def test_one_weight_that_is_not_finite_is_one_too_many(
     make_trainer: Make, device: str, number: int
 ) -> None:
     class Spoils(SGD):
-        def update(self, ctx: Any, store: Any, learning_rate: float) -> None:
-            super().update(ctx, store, learning_rate)
+        def update(self, ctx: Any, store: Any, learning_rate: float, batches: int = 1) -> None:
+            super().update(ctx, store, learning_rate, batches)
             if self.step == 5:  # the last of the epoch
                 list(store.params.values())[number].value[-1] = np.inf
 
@@ -429,10 +441,9 @@ def train_on_pictures(
     model = Model.from_layer(network, (16, 16, 3))
     model.build(seed=seed, device=get_device("cpu", threads=threads))
     model.preprocessing = Preprocessing(16, 16).to_config()
-    schedule = Cosine(0.01, 2 * len(loaders[0]))
-    trainer = Trainer(
-        model, *loaders, AdamW(), schedule, CategoricalCrossentropy(0.1), epochs=2, seed=seed
-    )
+    schedule = get_schedule("cosine", 0.01, 2 * len(loaders[0]))
+    loss = CategoricalCrossentropy(label_smoothing=0.1)
+    trainer = Trainer(model, *loaders, AdamW(), schedule, loss, epochs=2, seed=seed)
     return final_bytes(trainer)
 
 

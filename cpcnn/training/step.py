@@ -1,0 +1,51 @@
+"""One training step: forward, loss, backward, and the update when it is due."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..core.random import Philox
+from ..losses import Loss
+from ..optimizers import Optimizer
+from .input_stage import BatchLike
+from .network import Network
+from .tally import Tally
+
+
+class TrainingStep:
+    """Trains `network` a batch at a time; nothing in it waits for the device.
+
+    With `optimizer.gradient_accumulation_steps` the gradients of so many batches are summed, and
+    the update is made with their mean: at the last of them, or with fewer when told so.
+    """
+
+    def __init__(self, network: Network, loss: Loss, optimizer: Optimizer, seed: int) -> None:
+        self.network = network
+        self.optimizer = optimizer
+        self.seed = seed
+        self.root, self.loss = network.training_root(loss)
+        self._group = optimizer.gradient_accumulation_steps or 1
+        self._summed = 0  # batches whose gradients are in the buffer
+
+    def __call__(
+        self, batch: BatchLike, learning_rate: float, tally: Tally, *, update: bool = False
+    ) -> None:
+        """Learn from a batch; `update` says that none will follow to wait for."""
+        network, optimizer = self.network, self.optimizer
+        with network.device.scope():
+            if not self._summed:
+                network.store.zero_grad()
+            # a number for every batch, that of the update where each batch has one
+            number = optimizer.step * self._group + self._summed
+            rng = Philox(self.seed, "dropout", number)
+            ctx = network.context(training=True, grad=True, rng=rng)
+            labels = network.device.put(np.ascontiguousarray(batch.labels))
+            outputs, saved = self.root.forward(network.to_input(ctx, batch), ctx)
+            losses, kept = self.loss(ctx, outputs, labels)
+            tally.add(ctx, losses, outputs, labels, batch.labels)
+            share = ctx.xp.full(losses.shape, 1 / losses.shape[0], dtype=losses.dtype)
+            self.root.backward(self.loss.backward(ctx.interior, share, kept), saved, ctx)
+            self._summed += 1
+            if update or self._summed == self._group:
+                optimizer.update(ctx, network.store, learning_rate, self._summed)
+                self._summed = 0
