@@ -65,6 +65,8 @@ def scan_folder(
     training: bool = True,
     allow_empty_classes: bool = False,
     allow_nested: bool = False,
+    find_splits: bool = True,
+    follow_links: bool = True,
 ) -> ImageFolder:
     """Find the classes, splits and image files of a folder; no image is opened.
 
@@ -74,15 +76,16 @@ def scan_folder(
 
     Images lying in several folders inside class folders are taken as groups of one class, unless
     all of a split's images lie so and no two classes share a folder name: that may as well be
-    `<group>/<class>/`, and is refused unless `allow_nested`. Raises DataError for every layout that
-    cannot be used, saying what was found.
+    `<group>/<class>/`, and is refused unless `allow_nested`. Without `find_splits` every folder is
+    a class, whatever its name. Without `follow_links`, links to folders inside class folders are
+    passed over. Raises DataError for every layout that cannot be used, saying what was found.
     """
     root = Path(root)
     _check_root(root)
-    walker = Walker([root, *root.resolve().parents])
+    walker = Walker([root, *root.resolve().parents], follow_links=follow_links)
     folders, files = walker.entries(root)
     folders = walker.unseen(folders)
-    split_folders = _find_splits(root, folders, walker)
+    split_folders = _find_splits(root, folders, walker) if find_splits else {}
     if split_folders:
         found = _scan_splits(split_folders, walker, training)
     else:

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from ..core.errors import CheckpointError, DataError, UsageError
 from .decode import BadImage, Header, decode_image, image_to_array, read_header
-from .resize import RESIZE_MODES, resize_image
+from .resize import INTERPOLATIONS, RESIZE_MODES, resize_image
 
 HEADERS_READ = 256
 LARGEST_KEPT_SIZE = 256
 SIZE_STEP, SMALLEST_SIZE, LARGEST_SIZE = 32, 32, 224
 LARGEST_SIDE = 16384
+DEFAULT_INTERPOLATION = "bilinear"
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Preprocessing:
     """Size, channels, resize mode and normalisation of a network's input.
 
     `mean` and `std` are per channel, in units of 0..255; by default they map 0..255 to 0..1.
+    `interpolation` is a resampling filter of INTERPOLATIONS; its default is left out of the config.
     """
 
     height: int
@@ -35,6 +37,7 @@ class Preprocessing:
     resize: str = "crop"
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    interpolation: str = DEFAULT_INTERPOLATION
 
     def __post_init__(self) -> None:
         _require(self.channels in (1, 3), f"channels must be 1 or 3, not {self.channels!r}")
@@ -47,6 +50,10 @@ class Preprocessing:
         _require(
             self.resize in RESIZE_MODES,
             f"resize must be one of {', '.join(RESIZE_MODES)}, not {self.resize!r}",
+        )
+        _require(
+            self.interpolation in INTERPOLATIONS,
+            f"interpolation must be one of {', '.join(INTERPOLATIONS)}, not {self.interpolation!r}",
         )
         self._set_statistics("mean", 0.0)
         self._set_statistics("std", 255.0)
@@ -63,17 +70,21 @@ class Preprocessing:
     def load(self, path: Path) -> NDArray[np.uint8]:
         """Decode and resize a file to uint8 (height, width, channels); raises BadImage."""
         image = decode_image(path, self.channels)
-        return image_to_array(resize_image(image, self.height, self.width, self.resize))
+        resized = resize_image(image, self.height, self.width, self.resize, self.interpolation)
+        return image_to_array(resized)
 
     def to_config(self) -> dict[str, Any]:
         """Return the settings as plain JSON values."""
-        return asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
+        config = asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
+        if self.interpolation == DEFAULT_INTERPOLATION:
+            del config["interpolation"]
+        return config
 
     @classmethod
     def from_config(cls, config: Any) -> Preprocessing:
         """Rebuild from `to_config`; raises CheckpointError for anything else."""
-        names = {field.name for field in fields(cls)}
-        if not isinstance(config, dict) or config.keys() != names:
+        names = {field.name for field in fields(cls)} - {"interpolation"}
+        if not isinstance(config, dict) or config.keys() - {"interpolation"} != names:
             raise CheckpointError(
                 f"the preprocessing must hold exactly {', '.join(sorted(names))}; found {config!r}."
             )

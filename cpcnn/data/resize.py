@@ -1,4 +1,4 @@
-"""Antialiased resizing, in one of three modes."""
+"""Resizing in one of three modes, with the resampling filters of Pillow."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 RESIZE_MODES = ("crop", "pad", "squash")
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
 PAD_VALUE = 128
 
 
@@ -31,8 +32,13 @@ def resize(
     return image_to_array(resize_image(Image.fromarray(pixels), height, width, mode))
 
 
-def resize_image(image: Image, height: int, width: int, mode: str) -> Image:
-    """Resize a Pillow image of mode "L" or "RGB" as `resize` does."""
+def resize_image(
+    image: Image, height: int, width: int, mode: str, interpolation: str = "bilinear"
+) -> Image:
+    """Resize a Pillow image of mode "L" or "RGB" as `resize` does.
+
+    `interpolation` is one of INTERPOLATIONS; all but "nearest" are antialiased.
+    """
     if mode not in RESIZE_MODES:
         raise UsageError(
             f"unknown resize mode {mode!r}; expected one of {', '.join(RESIZE_MODES)}."
@@ -40,16 +46,21 @@ def resize_image(image: Image, height: int, width: int, mode: str) -> Image:
     if image.size == (width, height):
         return image
     if mode == "pad":
-        return _pad(image, height, width)
-    return _scale(image, height, width, _centre(image, height, width) if mode == "crop" else None)
+        return _pad(image, height, width, interpolation)
+    box = _centre(image, height, width) if mode == "crop" else None
+    return _scale(image, height, width, interpolation, box)
 
 
 def _scale(
-    image: Image, height: int, width: int, box: tuple[float, float, float, float] | None = None
+    image: Image,
+    height: int,
+    width: int,
+    interpolation: str,
+    box: tuple[float, float, float, float] | None = None,
 ) -> Image:
     from PIL.Image import Resampling
 
-    return image.resize((width, height), Resampling.BILINEAR, box=box)
+    return image.resize((width, height), Resampling[interpolation.upper()], box=box)
 
 
 def _centre(image: Image, height: int, width: int) -> tuple[float, float, float, float]:
@@ -61,13 +72,13 @@ def _centre(image: Image, height: int, width: int) -> tuple[float, float, float,
     return left, upper, left + box_width, upper + box_height
 
 
-def _pad(image: Image, height: int, width: int) -> Image:
+def _pad(image: Image, height: int, width: int, interpolation: str) -> Image:
     from PIL import Image as pillow
 
     scale = min(height / image.height, width / image.width)
     fitted_height = min(height, max(1, round(image.height * scale)))
     fitted_width = min(width, max(1, round(image.width * scale)))
-    fitted = _scale(image, fitted_height, fitted_width)
+    fitted = _scale(image, fitted_height, fitted_width, interpolation)
     grey = (PAD_VALUE,) * len(image.getbands())
     canvas = pillow.new(image.mode, (width, height), grey if len(grey) > 1 else PAD_VALUE)
     canvas.paste(fitted, ((width - fitted_width) // 2, (height - fitted_height) // 2))

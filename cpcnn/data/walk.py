@@ -17,11 +17,13 @@ class Walker:
     """Lists folders and gathers what it passed over, with reasons, in `ignored`.
 
     Hidden entries (`.name`) and `__name` ones, as archivers leave behind, are passed over; links
-    are followed, but never back into a folder that was seen.
+    are followed, but never back into a folder that was seen. Without `follow_links`, `images`
+    passes over links to folders.
     """
 
-    def __init__(self, seen: Iterable[Path]) -> None:
+    def __init__(self, seen: Iterable[Path], *, follow_links: bool = True) -> None:
         self.ignored: list[Ignored] = []
+        self.follow_links = follow_links
         self._seen = {_identity(path) for path in seen}
 
     def ignore(self, path: Path, reason: str) -> None:
@@ -50,8 +52,15 @@ class Walker:
         while pending:
             folders, files = self.entries(pending.pop())
             found.extend(self.only_images(files))
-            pending.extend(self.unseen(folders))
+            pending.extend(self.unseen(self._followed(folders)))
         return sorted(found)
+
+    def _followed(self, folders: Iterable[Path]) -> Iterator[Path]:
+        for folder in folders:
+            if folder.is_symlink() and not self.follow_links:
+                self.ignore(folder, "link to a folder")
+            else:
+                yield folder
 
     def only_images(self, files: Iterable[Path]) -> Iterator[Path]:
         """Yield the files whose extension is an image's."""

@@ -10,7 +10,7 @@ from PIL import Image
 from cpcnn.core.errors import CheckpointError, DataError, UsageError
 from cpcnn.data.decode import Header, decode
 from cpcnn.data.preprocess import Preprocessing, choose_channels, choose_size, read_headers
-from cpcnn.data.resize import resize
+from cpcnn.data.resize import INTERPOLATIONS, resize
 
 Plant = Callable[[dict[str, int]], Path]
 
@@ -42,6 +42,27 @@ def test_config_round_trip_through_json() -> None:
     assert Preprocessing.from_config(config) == preprocessing
 
 
+def test_the_default_interpolation_is_left_out_of_the_config() -> None:
+    nearest = Preprocessing(8, 6, 1, "pad", (100.5,), (50.25,), interpolation="nearest")
+    config = json.loads(json.dumps(nearest.to_config()))
+    assert config == CONFIG | {"interpolation": "nearest"}
+    assert Preprocessing.from_config(config) == nearest
+    explicit = Preprocessing.from_config(CONFIG | {"interpolation": "bilinear"})
+    assert explicit.to_config() == CONFIG
+
+
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+@pytest.mark.parametrize("mode", ["crop", "pad", "squash"])
+def test_load_resamples_as_asked(tmp_path: Path, interpolation: str, mode: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (21, 14), dtype=np.uint8)
+    path = tmp_path / "a.png"
+    Image.fromarray(pixels).save(path)
+    # the aspect ratio is the image's own, so that no mode crops or pads
+    loaded = Preprocessing(9, 6, 1, mode, interpolation=interpolation).load(path)
+    expected = Image.fromarray(pixels).resize((6, 9), Image.Resampling[interpolation.upper()])
+    np.testing.assert_array_equal(loaded[:, :, 0], np.asarray(expected))
+
+
 def test_default_statistics_map_to_0_1() -> None:
     assert Preprocessing(4, 4).mean == (0.0, 0.0, 0.0)
     assert Preprocessing(4, 4).std == (255.0, 255.0, 255.0)
@@ -67,6 +88,8 @@ def test_default_statistics_map_to_0_1() -> None:
         {"std": [0.0]},
         {"std": [-1.0]},
         {"std": [float("inf")]},
+        {"interpolation": "cubic"},
+        {"interpolation": None},
         {"extra": 1},
     ],
 )
