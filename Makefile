@@ -15,7 +15,7 @@ endef
 # $(GPU_EXTRA) is the extra for the CUDA that the driver knows: gpu (CUDA 12) or gpu-cuda13.
 GPU_EXTRA ?= gpu
 
-.PHONY: help demo test lint types unit long oracle mutants gpu gpu-sanitize bench bench-gpu clean
+.PHONY: help demo test lint types unit long oracle docs mutants gpu gpu-sanitize bench bench-gpu clean
 
 help:
 	@echo "make demo    train and evaluate on a small image folder made on the spot"
@@ -25,6 +25,7 @@ help:
 	@echo "make unit    the default tests alone; ARGS='-k name' goes to pytest"
 	@echo "make long    the tests that take longer"
 	@echo "make oracle  the comparisons with PyTorch (installs it)"
+	@echo "make docs    builds the documentation into site/, strictly (installs mkdocs)"
 	@echo "make mutants plants mistakes in the CUDA sources and sees that tests notice; part of make long"
 	@echo "make gpu     the tests that need a GPU (installs CuPy; GPU_EXTRA=gpu-cuda13 for CUDA 13)"
 	@echo "make gpu-sanitize  the same under NVIDIA's compute-sanitizer, which comes with the CUDA toolkit"
@@ -52,6 +53,9 @@ long: $(VENV)/.long
 
 oracle: $(VENV)/.oracle
 	$(call tier,oracle and not gpu,)
+
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 mutants: $(VENV)/.test
 	$(BIN)/python tests/kernels/try_mutants.py $(ARGS)
@@ -97,6 +101,10 @@ $(VENV)/.test: $(VENV)/.created pyproject.toml setup.py
 $(VENV)/.long: $(VENV)/.created pyproject.toml setup.py
 	$(PIP) -e '.[test,long]'
 	@touch $@ $(VENV)/.test $(VENV)/.run
+
+$(VENV)/.docs: $(VENV)/.created pyproject.toml setup.py
+	$(PIP) -e '.[docs]'
+	@touch $@ $(VENV)/.run
 
 $(VENV)/.gpu: $(VENV)/.created pyproject.toml setup.py
 	$(PIP) -e '.[test,$(GPU_EXTRA)]'
