@@ -6,6 +6,7 @@ both work in one folder a page. A block that cannot run says so: `{ .python .not
 
 from __future__ import annotations
 
+import inspect
 import re
 import shlex
 from collections.abc import Callable, Iterator
@@ -107,3 +108,27 @@ def test_every_page_of_the_guide_has_code_that_runs() -> None:
     guide = {"tutorial", "networks", "training", "own-layer", "own-device", "keras"}
     with_code = {page.stem for page in PAGES if any(runner_of(block) for block in blocks(page))}
     assert guide <= with_code
+
+
+ROOMS = (
+    "callbacks data devices initializers layers losses metrics models optimizers "
+    "preprocessing.image schedules testing"
+)
+# told where it is used, or at the class that it is an object of
+NOT_IN_THE_REFERENCE = {"IMAGE_EXTENSIONS", "RESIZE_MODES", "SCHEDULES"}
+
+
+@pytest.mark.parametrize("room", ROOMS.split())
+def test_the_reference_has_every_public_name(room: str) -> None:
+    pages = "\n".join(page.read_text("utf-8") for page in (ROOT / "docs" / "api").glob("*.md"))
+    shown = {path.rpartition(".")[2] for path in re.findall(r"^::: (\S+)$", pages, re.M)}
+    module = import_module(f"cpcnn.{room}")
+    objects = {
+        name for name in module.__all__ if name.islower() and not callable_here(module, name)
+    }
+    assert set(module.__all__) - shown - objects - NOT_IN_THE_REFERENCE == set()
+
+
+def callable_here(module: Any, name: str) -> bool:
+    """Whether a name stands for a function or class, and not for a ready-made object."""
+    return inspect.isroutine(getattr(module, name)) or inspect.isclass(getattr(module, name))

@@ -37,8 +37,8 @@ MetricLike: TypeAlias = str | Metric | type[Metric]
 class Model(Network):
     """A network from symbolic `inputs` to `outputs`, with Keras' verbs.
 
-    >>> image = Input((28, 28, 1))
-    >>> model = Model(image, Dense(10, activation="softmax")(Flatten()(image)))
+        image = Input((28, 28, 1))
+        model = Model(image, Dense(10, activation="softmax")(Flatten()(image)))
     """
 
     def __init__(self, inputs: Node, outputs: Node) -> None:
