@@ -10,11 +10,12 @@ from ._version import __version__
 if TYPE_CHECKING:
     from .core.errors import CpcnnError
     from .devices import available_devices, get_device
-    from .models import Model, Sequential, load_model
+    from .models import Input, Model, Sequential, load_model
     from .networks import build_network
 
 __all__ = [
     "CpcnnError",
+    "Input",
     "Model",
     "Sequential",
     "__version__",
@@ -27,6 +28,7 @@ __all__ = [
 # Public names are imported on first use: `import cpcnn` costs next to nothing.
 _HOMES = {
     "CpcnnError": "core.errors",
+    "Input": "models",
     "Model": "models",
     "Sequential": "models",
     "available_devices": "devices",

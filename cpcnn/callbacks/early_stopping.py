@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ..core.errors import UsageError
+from ..core.options import check_number, check_whole
 from ..training.events import EpochEnded, Event, TrainingEnded
 from ..training.trainer import Trainer
 from .monitor import Monitor
@@ -44,8 +44,9 @@ class EarlyStopping:
     def __post_init__(self) -> None:
         self._monitor = Monitor(self.monitor, self.mode, self.min_delta)
         for name in ("patience", "start_from_epoch"):
-            if getattr(self, name) < 0:
-                raise UsageError(f"EarlyStopping: {name} cannot be {getattr(self, name)!r}.")
+            check_whole(self, name, least=0)
+        if self.baseline is not None:
+            check_number(self, "baseline")
 
     def attach(self, trainer: Trainer) -> None:
         """Begin anew, with this training."""

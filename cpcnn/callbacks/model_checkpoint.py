@@ -6,6 +6,7 @@ from pathlib import Path
 from string import Formatter
 
 from ..core.errors import UsageError
+from ..layers import to_config
 from ..training.checkpoint import save_checkpoint, to_checkpoint
 from ..training.events import EpochEnded, Event
 from ..training.trainer import Trainer
@@ -21,8 +22,8 @@ class ModelCheckpoint:
     ever was, and than `initial_value_threshold`; `mode` is that of `EarlyStopping`. `load_model`
     reads the files. `verbose=1` prints their names.
 
-    UsageError before training for a field or monitor that there is not, and for a file that cannot
-    be written.
+    UsageError before training for a field or monitor that there is not, for a file that cannot be
+    written, and for a model that cannot be saved.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class ModelCheckpoint:
         require_names([name for name in self._fields() if name != "epoch"], trainer)
         example = self._path(1, dict.fromkeys(trainer.log_names, 0.5))
         require_writable_folder(example)
+        to_config(trainer.model.root)  # UsageError now for a layer that cannot be saved
         self._trainer = trainer
         self.best = self.initial_value_threshold
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from ..core.errors import UsageError
+from ..core.options import check_number
 from ..training.events import EpochEnded
 from ..training.trainer import Trainer
 
@@ -27,6 +28,9 @@ class Monitor:
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise UsageError(f"mode must be one of {', '.join(MODES)}, not {self.mode!r}.")
+        if not isinstance(self.name, str):
+            raise UsageError(f"monitor must be the name of a quantity, not {self.name!r}.")
+        check_number(self, "min_delta")
 
     def check(self, trainer: Trainer) -> None:
         """Raise UsageError, with the names that there are, if training will not know it."""

@@ -48,6 +48,18 @@ class Param:
         if gradient is not None and self.grad is not None:
             self.grad += gradient  # in place: a view of the flat buffer stays one
 
+    def to_host(self) -> NDArray[Any]:
+        """Copy the value to the host."""
+        assert self.store is not None
+        return np.array(self.store.device.get(self.value))
+
+    def assign(self, value: NDArray[Any]) -> None:
+        """Set the value from a host array of the parameter's shape."""
+        assert self.store is not None
+        device = self.store.device
+        with device.scope():
+            self.value[...] = device.put(np.ascontiguousarray(value, self.store.dtype))
+
     def __repr__(self) -> str:
         return f"Param(shape={self.shape}, trainable={self.trainable})"
 

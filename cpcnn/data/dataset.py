@@ -186,7 +186,8 @@ class ArrayDataset:
         if self.images.ndim != 4:
             raise DataError(
                 f"images must have the shape (N, H, W, C), not {self.images.shape}.",
-                suggestion="Grey images need a last axis: images[..., None].",
+                suggestion="Grey images need a last axis: images[..., None]; "
+                "a single image a first: image[None].",
             )
         self.labels, count = _class_indices(np.asarray(labels))
         if len(self.labels) != len(self.images):

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import UsageError
+from ..core.options import is_whole
 from ..core.random import Philox
 from .augment import Augmentation, Warp
 from .dataset import Dataset
@@ -58,8 +59,10 @@ class Loader:
             ("workers", workers, 0),
             ("prefetch", prefetch, 1),
         ):
-            if value < least:
-                raise UsageError(f"loader: {name} must be at least {least}, not {value}.")
+            if not is_whole(value) or value < least:
+                raise UsageError(
+                    f"loader: {name} must be a whole number of at least {least}, not {value!r}."
+                )
         self.dataset = dataset
         self.batch_size = batch_size
         self.shuffle = shuffle

@@ -49,6 +49,8 @@ def get_device(spec: str | Device = "auto", *, threads: int | None = None) -> De
         return spec
     if spec == "auto":
         return _first_usable(threads)
+    if not isinstance(spec, str):
+        raise DeviceError(f"a device is given by its name, or as a Device, not as {spec!r}.")
     name, index = _parse(spec)
     return _factory(name)(index, threads)
 

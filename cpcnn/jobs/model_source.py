@@ -66,8 +66,11 @@ def load_classifier(checkpoint: Path, device: Device) -> Classifier:
     model = load_model(checkpoint, device)
     if model.preprocessing is None or model.classes is None:
         raise CheckpointError(
-            f"{checkpoint} was saved without its classes and image size.",
-            suggestion="Use a checkpoint of `cpcnn train`.",
+            f"{checkpoint} was saved without its {_missing(model)}.",
+            suggestion="Use a checkpoint of `cpcnn train`; or, in Python, set "
+            "model.classes = tuple(data.class_indices) and "
+            "model.preprocessing = data.preprocessing before model.save(...), "
+            "where data is what flow_from_directory returned.",
         )
     preprocessing = Preprocessing.from_config(model.preprocessing)
     shape = (preprocessing.height, preprocessing.width, preprocessing.channels)
@@ -77,6 +80,11 @@ def load_classifier(checkpoint: Path, device: Device) -> Classifier:
             f"{model.output_shape}, its images are {shape} and its classes {len(model.classes)}."
         )
     return Classifier(model, model.classes, preprocessing)
+
+
+def _missing(model: Model) -> str:
+    parts = {"classes": model.classes, "preprocessing": model.preprocessing}
+    return " and ".join(name for name, value in parts.items() if value is None)
 
 
 def _of_run(run: RunDirectory) -> ModelSource:

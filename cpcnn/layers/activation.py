@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Any
 
 from ..core.context import Context
 from ..core.errors import ShapeError, UsageError
+from ..core.options import check_number
 from ..core.typing import Array, Saved, Shape
 from ..ops.activations import Function, bounded_relu, elu, get_activation, leaky_relu
 from .base import Layer
+from .reshaping import row_major
 
 
 class FunctionLayer(Layer):
@@ -90,11 +90,11 @@ class Softmax(Layer):
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Saved]:
         y, saved = ctx.ops.activation(ctx.xp.moveaxis(x, self.axis, -1), "softmax")
-        return ctx.xp.moveaxis(y, -1, self.axis), saved
+        return row_major(ctx.xp, ctx.xp.moveaxis(y, -1, self.axis)), saved
 
     def backward(self, dy: Array, saved: Saved, ctx: Context) -> Array:
         dx = ctx.ops.backward(ctx.xp.moveaxis(dy, self.axis, -1), saved)
-        return ctx.xp.moveaxis(dx, -1, self.axis)
+        return row_major(ctx.xp, ctx.xp.moveaxis(dx, -1, self.axis))
 
 
 @dataclass(eq=False)
@@ -111,9 +111,9 @@ class ReLU(FunctionLayer):
 
     def __post_init__(self) -> None:
         if self.max_value is not None:
-            require_at_least_zero(self.max_value, "max_value", "ReLU")
-        require_at_least_zero(self.negative_slope, "negative_slope", "ReLU")
-        require_at_least_zero(self.threshold, "threshold", "ReLU")
+            check_number(self, "max_value", least=0)
+        check_number(self, "negative_slope", least=0)
+        check_number(self, "threshold", least=0)
 
     def function(self) -> str | Function:
         if self.max_value is None and not self.threshold:
@@ -134,7 +134,7 @@ class LeakyReLU(FunctionLayer):
     negative_slope: float = 0.3
 
     def __post_init__(self) -> None:
-        require_at_least_zero(self.negative_slope, "negative_slope", "LeakyReLU")
+        check_number(self, "negative_slope", least=0)
 
     def function(self) -> str | Function:
         return leaky_relu(self.negative_slope)
@@ -150,14 +150,7 @@ class ELU(FunctionLayer):
     alpha: float = 1.0
 
     def __post_init__(self) -> None:
-        require_at_least_zero(self.alpha, "alpha", "ELU")
+        check_number(self, "alpha", least=0)
 
     def function(self) -> str | Function:
         return "elu" if self.alpha == 1 else elu(self.alpha)
-
-
-def require_at_least_zero(value: Any, option: str, layer: str) -> None:
-    """Check a number that must be finite and not negative."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not (number and 0 <= value < math.inf):
-        raise UsageError(f"{layer}: {option} must be a number >= 0, not {value!r}.")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from ..core.context import Context
 from ..core.errors import ShapeError, UsageError
+from ..core.options import is_whole
 from ..core.param import Initializer, Param
 from ..core.typing import Array, Saved, Shape
 
@@ -93,6 +97,41 @@ class Layer:
             for name, param in layer.params().items()
         }
 
+    def get_weights(self) -> list[NDArray[Any]]:
+        """Copy the parameters to the host: this layer's own, then those of the layers inside it."""
+        return [param.to_host() for param in self._known_parameters().values()]
+
+    def set_weights(self, weights: Sequence[ArrayLike]) -> None:
+        """Set the parameters, in the order of `get_weights`; ShapeError unless all of them fit."""
+        params, arrays = self._known_parameters(), [np.asarray(array) for array in weights]
+        expected = [param.shape for param in params.values()]
+        if [array.shape for array in arrays] != expected:
+            found = ", ".join(str(array.shape) for array in arrays) or "none"
+            raise ShapeError(
+                f"the weights have shapes {found}; "
+                f"expected are {', '.join(map(str, expected)) or 'none'}."
+            )
+        for param, array in zip(params.values(), arrays, strict=True):
+            param.assign(array)
+
+    def _known_parameters(self) -> dict[str, Param]:
+        params = self.parameters()
+        if any(param.store is None for param in params.values()):
+            raise UsageError(
+                f"layer {self.name or snake_case(type(self).__name__)!r} has no weights yet.",
+                suggestion="Its model makes them: call build() on that.",
+            )
+        return params
+
+    @property
+    def trainable(self) -> bool:
+        """Always True: layers cannot be frozen. Setting it to False is a UsageError."""
+        return True
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        refuse_freezing(value)
+
     def __call__(self, inputs: Node | list[Node] | tuple[Node, ...]) -> Node:
         """Apply the layer symbolically, as in `x = Dense(10)(x)`."""
         from .graph import apply
@@ -129,6 +168,16 @@ def assign_paths(root: Layer) -> None:
             }
 
 
+def refuse_freezing(trainable: bool) -> None:
+    """UsageError unless `trainable`: silence would let a frozen layer learn."""
+    if not trainable:
+        raise UsageError(
+            "layers and models cannot be frozen (trainable=False).",
+            suggestion="Compute what the frozen part gives once, with its predict, "
+            "and train a second model on that.",
+        )
+
+
 def join(path: str, name: str) -> str:
     """Append a name to a layer path."""
     return f"{path}.{name}" if path else name
@@ -145,11 +194,18 @@ def build_child(name: str, layer: Layer, shape: Any) -> Shape:
 
 def require_layers(layers: Any, owner: str) -> list[Layer]:
     """Check that a container was given layers, and return them as a list."""
-    found = list(layers)
+    found = as_list(layers, owner)
     for layer in found:
         if not isinstance(layer, Layer):
             raise UsageError(f"{owner} is made of layers, not of {layer!r}.")
     return found
+
+
+def as_list(layers: Any, owner: str) -> list[Any]:
+    """Return what a container is made of as a list; UsageError for a single layer."""
+    if not isinstance(layers, Iterable):
+        raise UsageError(f"{owner} takes a list of layers, not {layers!r:.80}.")
+    return list(layers)
 
 
 def require_image(shape: Any, layer: str) -> tuple[int, int, int]:
@@ -180,10 +236,21 @@ def joined_shape(shapes: list[Shape], axis: int) -> Shape:
 
 
 def require_positive(value: Any, option: str, layer: str) -> int:
-    """Check an integer option such as `filters` or `units`."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    """Return an integer option such as `filters` or `units`, which NumPy may have counted."""
+    if not is_whole(value) or value < 1:
         raise UsageError(f"{layer}: {option} must be a positive integer, not {value!r}.")
-    return value
+    return int(value)
+
+
+def as_shape(shape: Any, what: str) -> Shape:
+    """Return the shape of one sample as a tuple; UsageError unless it is of positive integers."""
+    sizes = tuple(shape) if isinstance(shape, (tuple, list)) else ()
+    if not sizes or not all(is_whole(size) and size > 0 for size in sizes):
+        raise UsageError(
+            f"{what} must be positive integers such as (32, 32, 3), not {shape!r:.80}.",
+            suggestion="It is that of one image, without the batch; no size can be left open.",
+        )
+    return tuple(map(int, sizes))
 
 
 def require_channels_last(data_format: Any, layer: str) -> None:

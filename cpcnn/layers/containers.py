@@ -138,7 +138,8 @@ class Concat(Container):
         for number, branch in enumerate(self.branches):
             y, kept = branch.forward(x, self.inside(number, ctx))
             results.append(y)
-            saved.append(kept)
+            if ctx.grad:
+                saved.append(kept)
         y, joined = ctx.ops.concat(results, self.axis)
         return y, [*saved, joined] if ctx.grad else None
 

@@ -76,8 +76,8 @@ class Conv2D(Convolution2D):
     bias_initializer: InitializerLike = "zeros"
 
     def __post_init__(self) -> None:
-        require_positive(self.filters, "filters", "Conv2D")
-        require_positive(self.groups, "groups", "Conv2D")
+        self.filters = require_positive(self.filters, "filters", "Conv2D")
+        self.groups = require_positive(self.groups, "groups", "Conv2D")
         super().__post_init__()
         self.kernel: Param | None = None
         self.bias = None

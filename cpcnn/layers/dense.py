@@ -24,7 +24,7 @@ class Dense(Layer):
     bias_initializer: InitializerLike = "zeros"
 
     def __post_init__(self) -> None:
-        require_positive(self.units, "units", "Dense")
+        self.units = require_positive(self.units, "units", "Dense")
         get_activation(self.activation)
         self.kernel: Param | None = None
         self.bias: Param | None = None

@@ -24,7 +24,9 @@ class ChannelwiseConvolution2D(Convolution2D):
     depthwise_kernel: Param | None
 
     def __post_init__(self) -> None:
-        require_positive(self.depth_multiplier, "depth_multiplier", type(self).__name__)
+        self.depth_multiplier = require_positive(
+            self.depth_multiplier, "depth_multiplier", type(self).__name__
+        )
         super().__post_init__()
 
     def add_depthwise_kernel(self, channels: int) -> None:
@@ -121,7 +123,7 @@ class SeparableConv2D(ChannelwiseConvolution2D):
     bias_initializer: InitializerLike = "zeros"
 
     def __post_init__(self) -> None:
-        require_positive(self.filters, "filters", "SeparableConv2D")
+        self.filters = require_positive(self.filters, "filters", "SeparableConv2D")
         super().__post_init__()
         self.depthwise_kernel = None
         self.pointwise_kernel: Param | None = None

@@ -51,7 +51,8 @@ class SummingStack(Stack):
         here = ctx
         for number, layer in enumerate(head):
             y, kept = layer.forward(y, self.inside(number, here))
-            saved.append(kept)
+            if ctx.grad:
+                saved.append(kept)
             here = ctx.interior
         y, kept = last.forward((y, side), here)
         return y, [*saved, kept] if ctx.grad else None

@@ -9,7 +9,15 @@ from typing import Any
 from ..core.context import Context
 from ..core.errors import ShapeError, UsageError
 from ..core.typing import Array, Saved, Shape
-from .base import Container, Layer, build_child, require_layers, snake_case, unique_names
+from .base import (
+    Container,
+    Layer,
+    as_shape,
+    build_child,
+    require_layers,
+    snake_case,
+    unique_names,
+)
 
 
 @dataclass(eq=False, frozen=True)
@@ -21,14 +29,12 @@ class Node:
     inputs: tuple[Node, ...] = ()
 
 
-def Input(shape: Shape) -> Node:  # a class in Keras, hence the capital
-    """Start a network: a symbolic batch of arrays of `shape`, usually (height, width, channels)."""
-    sizes = tuple(shape)
-    if not sizes or not all(isinstance(size, int) and size > 0 for size in sizes):
-        raise UsageError(
-            f"Input: shape must be positive integers such as (32, 32, 3), not {shape!r}."
-        )
-    return Node(sizes)
+def Input(shape: Shape, name: str | None = None) -> Node:  # a class in Keras, hence the capital
+    """Start a network: a symbolic batch of arrays of `shape`, usually (height, width, channels).
+
+    A network has one input, so that nothing asks for its `name`.
+    """
+    return Node(as_shape(shape, "Input: shape"))
 
 
 def apply(layer: Layer, inputs: Node | list[Node] | tuple[Node, ...]) -> Node:
@@ -38,7 +44,8 @@ def apply(layer: Layer, inputs: Node | list[Node] | tuple[Node, ...]) -> Node:
     if not all(isinstance(node, Node) for node in nodes):
         raise UsageError(
             f"layer {name!r} was called on {type(nodes[0]).__name__}.",
-            suggestion="Layers are called on Input(...) or on another layer's result.",
+            suggestion="Layers are called on Input(...) or on another layer's result; "
+            "arrays go to a model's predict.",
         )
     if not layer.multiple_inputs and len(nodes) != 1:
         raise UsageError(f"layer {name!r} takes one input, got {len(nodes)}.")

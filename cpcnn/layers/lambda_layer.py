@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
@@ -77,6 +78,8 @@ class Lambda(Layer):
                 "Lambda needs two functions, Lambda(forward, backward), or a registered name.",
                 suggestion="Gradients are written by hand: backward(xp, dy, saved) returns dx.",
             )
+        _check_arguments(self.function, "function", "(xp, x)")
+        _check_arguments(self.gradient, "gradient", "(xp, dy, saved)")
         return Functions(self.function, self.gradient)
 
     def build(self, shape: Shape) -> Shape:
@@ -102,3 +105,15 @@ class Lambda(Layer):
 
     def backward(self, dy: Array, saved: Saved, ctx: Context) -> Array:
         return self.functions.backward(ctx.xp, dy, saved)
+
+
+def _check_arguments(function: Callable[..., Any], name: str, arguments: str) -> None:
+    """UsageError if a function cannot be called with as many arguments as it will be."""
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # some functions written in C do not tell
+        return
+    try:
+        signature.bind(*arguments.split(","))
+    except TypeError as error:
+        raise UsageError(f"Lambda calls {name}{arguments}: {error}.") from None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -170,11 +171,23 @@ def moments(images: Any, *, by_channel: bool) -> tuple[NDArray[Any], NDArray[Any
     return (mean, squares / count) if by_channel else (mean[0], squares[0] / count)
 
 
+def _as_array(images: Any) -> NDArray[Any]:
+    try:
+        return np.asarray(images)
+    except ValueError:
+        raise UsageError(
+            f"images must be arrays of numbers, not {type(images).__name__}.",
+            suggestion="Labels are no part of them: flow(x) instead of flow(x, y).",
+        ) from None
+
+
 def _blocks(images: Any) -> Iterator[NDArray[Any]]:
     """Cut an array, or each of several, into pieces of bounded size that are not empty."""
     if not isinstance(images, np.ndarray) and isinstance(images, Iterable):
+        if isinstance(images, Iterator) and isinstance(images, Sized):
+            images = islice(images, len(images))  # those of ImageDataGenerator go on after that
         for part in images:
-            yield from _blocks(np.asarray(part))
+            yield from _blocks(_as_array(part))
         return
     if not isinstance(images, np.ndarray) or images.dtype.kind not in "uif" or images.ndim < 2:
         raise UsageError(

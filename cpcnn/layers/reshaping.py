@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..core.context import Context
 from ..core.errors import ShapeError, UsageError
-from ..core.typing import Array, Saved, Shape
+from ..core.typing import Array, Namespace, Saved, Shape
 from .base import Layer, require_channels_last
 
 
@@ -94,14 +94,14 @@ class Permute(Layer):
         return tuple(shape[axis - 1] for axis in self.dims)
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Saved]:
-        return _reorder(ctx, x, (0, *self.dims)), None
+        return row_major(ctx.xp, ctx.xp.permute_dims(x, (0, *self.dims))), None
 
     def backward(self, dy: Array, saved: Saved, ctx: Context) -> Array:
         order = (0, *self.dims)
-        return _reorder(ctx, dy, tuple(order.index(axis) for axis in range(len(order))))
+        back = tuple(order.index(axis) for axis in range(len(order)))
+        return row_major(ctx.xp, ctx.xp.permute_dims(dy, back))
 
 
-def _reorder(ctx: Context, x: Array, order: tuple[int, ...]) -> Array:
-    """Exchange axes, and lie in row-major order again: fast ops take arrays without gaps only."""
-    moved = ctx.xp.permute_dims(x, order)
-    return ctx.xp.reshape(ctx.xp.reshape(moved, (-1,)), moved.shape)
+def row_major(xp: Namespace, x: Array) -> Array:
+    """The same array in row-major order, as fast ops want it: x itself where it lies so."""
+    return xp.reshape(xp.reshape(x, (-1,)), x.shape)

@@ -39,7 +39,7 @@ class Conv2DTranspose(Convolution2D):
     output_padding: int | Pair | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        require_positive(self.filters, "filters", "Conv2DTranspose")
+        self.filters = require_positive(self.filters, "filters", "Conv2DTranspose")
         super().__post_init__()
         if self.output_padding is not None:
             self.output_padding = as_pair(self.output_padding, "output_padding", minimum=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -18,7 +19,8 @@ class Loss(ABC):
 
     Called with outputs (N, K) and labels it returns (losses (N,), saved); training takes their
     mean. Labels are class indices (N,), or targets (N, K) as floats. `absorbs` names the activation
-    at the end of a network that training leaves out, because the loss is exact without it.
+    at the end of a network that training leaves out, because the loss is exact without it;
+    `from_logits` then says whether the outputs of this network are without it.
     """
 
     absorbs: str | None = None
@@ -33,12 +35,17 @@ class Loss(ABC):
         return ctx.ops.backward(dy, saved)
 
     def bind(self, absorbed: bool, *, probabilities: bool = False) -> Loss:
-        """Return the loss for a network that is known.
+        """Return the loss for a network that is known, with `from_logits` decided if it absorbs.
 
         absorbed: whether its final activation, `absorbs`, was left out. probabilities: whether the
         outputs are still those of a softmax or sigmoid.
         """
-        return self
+        if self.absorbs is None:
+            return self
+        given = not probabilities if self.from_logits is None else self.from_logits
+        bound = copy.copy(self)
+        object.__setattr__(bound, "from_logits", absorbed or given)  # a loss may be frozen
+        return bound
 
     def with_class_weights(self, weights: ArrayLike) -> Loss:
         """Return the loss with each image's multiplied by the weight of its class, weights (K,)."""

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.context import Context
-from ..core.errors import ShapeError, UsageError
+from ..core.errors import ShapeError
+from ..core.options import check_number
 from ..core.typing import Array, Saved
 from .cross_entropy import smoothed
 from .probability import ProbabilityLoss, check_classes, check_shapes, targets_of
@@ -30,8 +31,10 @@ class CategoricalFocalCrossentropy(ProbabilityLoss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_gamma(self.gamma)
-        if not np.isscalar(self.alpha):  # a tuple, so that equal losses are equal
+        check_number(self, "gamma", least=0)  # below, certain images would count most
+        if np.isscalar(self.alpha):
+            check_number(self, "alpha", least=0)
+        else:  # a tuple, so that equal losses are equal
             object.__setattr__(self, "alpha", tuple(np.asarray(self.alpha, np.float64).tolist()))
 
     def __call__(self, ctx: Context, outputs: Array, labels: Array) -> tuple[Array, Saved]:
@@ -72,7 +75,8 @@ class BinaryFocalCrossentropy(ProbabilityLoss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_gamma(self.gamma)
+        check_number(self, "gamma", least=0)
+        check_number(self, "alpha", least=0, most=1)
 
     def __call__(self, ctx: Context, outputs: Array, labels: Array) -> tuple[Array, Saved]:
         targets = smoothed(targets_of(ctx, outputs, labels), self.label_smoothing, classes=2)
@@ -82,9 +86,3 @@ class BinaryFocalCrossentropy(ProbabilityLoss):
                 outputs, targets, gamma=self.gamma, alpha=alpha
             )
         return ctx.ops.sigmoid_focal_cross_entropy(outputs, targets, gamma=self.gamma, alpha=alpha)
-
-
-def check_gamma(gamma: float) -> None:
-    """UsageError unless gamma is a number from 0 on: below, certain images would count most."""
-    if not 0 <= gamma < float("inf"):
-        raise UsageError(f"gamma must be a finite number from 0 on, not {gamma!r}.")

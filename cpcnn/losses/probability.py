@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from ..core.context import Context
 from ..core.errors import ShapeError, UsageError
+from ..core.options import check_number
 from ..core.typing import Array
 from ..ops.cross_entropy import one_hot
 from .base import Loss
@@ -31,8 +31,7 @@ class ProbabilityLoss(Loss):
                 f"from_logits must be True, False or None, not {self.from_logits!r}.",
                 suggestion="Give other arguments by name, for instance label_smoothing=0.1.",
             )
-        if not 0 <= self.label_smoothing < 1:
-            raise UsageError(f"label_smoothing must be in [0, 1), not {self.label_smoothing!r}.")
+        check_number(self, "label_smoothing", least=0, below=1)
 
     def bind(self, absorbed: bool, *, probabilities: bool = False) -> Loss:
         """Return the loss with `from_logits` decided.
@@ -44,10 +43,7 @@ class ProbabilityLoss(Loss):
                 "the loss has from_logits=True, but the network gives probabilities.",
                 suggestion="Leave from_logits out, or the activation at the end of the network.",
             )
-        given = not probabilities if self.from_logits is None else self.from_logits
-        from_logits = absorbed or given
-        bound: Loss = replace(self, from_logits=from_logits)  # type: ignore[type-var]
-        return bound
+        return super().bind(absorbed, probabilities=probabilities)
 
 
 def targets_of(ctx: Context, outputs: Array, labels: Array) -> Array:

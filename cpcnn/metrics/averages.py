@@ -95,6 +95,6 @@ class F1Score(_ClassScore):
     score = "f1"
 
     def __init__(
-        self, average: Average = "macro", class_id: int | None = None, name: str = "f1"
+        self, average: Average = "macro", class_id: int | None = None, name: str = "f1_score"
     ) -> None:
         super().__init__(average, class_id, name)

@@ -58,7 +58,7 @@ def get_metric(metric: str | Metric | type[Metric]) -> Metric:
             return METRICS[metric](name=metric)
         for kind in METRICS.values():
             if metric == kind.__name__:
-                return kind()
+                return kind(name=metric)
     close = difflib.get_close_matches(str(metric), METRICS, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     raise UsageError(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from os import PathLike
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import UsageError
+from ..core.options import is_number, is_whole
 
 BATCH_SIZE = 32  # as in Keras
 
@@ -18,10 +20,25 @@ def is_loader(x: Any) -> bool:
     return hasattr(x, "epoch") and hasattr(x, "dataset")
 
 
+def check_epochs(epochs: Any) -> None:
+    """UsageError unless it is a number of epochs."""
+    if not is_whole(epochs) or epochs < 0:
+        raise UsageError(f"epochs must be a whole number from 0 on, not {epochs!r}.")
+
+
 def as_loader(
-    x: Any, y: Any, batch_size: int | None, *, shuffle: bool = False, seed: int = 0
+    x: Any,
+    y: Any,
+    batch_size: int | None,
+    *,
+    shuffle: bool = False,
+    seed: int = 0,
+    labelled: bool = True,
 ) -> Any:
-    """Return x itself when it is a loader, or one over the arrays x and y."""
+    """Return x itself when it is a loader, or one over the arrays x and y.
+
+    Not `labelled` are images to predict, whose y is None.
+    """
     from ..data.dataset import ArrayDataset
     from ..data.loader import Loader
 
@@ -29,11 +46,37 @@ def as_loader(
         if y is not None:
             raise UsageError("a Loader brings its own labels: leave y out.")
         return x
-    if y is None:
+    images = _as_images(x)
+    if y is None and labelled:
         raise UsageError("arrays need labels: pass x and y.")
-    dataset = ArrayDataset(np.asarray(x), np.asarray(y))
+    labels = np.zeros(images.shape[:1], np.int64) if y is None else _as_array(y, "labels")
+    dataset = ArrayDataset(images, labels)
     size = BATCH_SIZE if batch_size is None else batch_size
     return Loader(dataset, size, shuffle=shuffle, seed=seed, workers=0)
+
+
+def _as_images(x: Any) -> NDArray[Any]:
+    """Return images as an array of numbers; UsageError says what to pass instead."""
+    if isinstance(x, str | PathLike):
+        raise UsageError(
+            f"images are arrays, not paths: {str(x)!r}.",
+            suggestion="ImageDataGenerator().flow_from_directory(folder) reads a folder.",
+        )
+    images = _as_array(x, "images")
+    if images.dtype.kind not in "buif":
+        raise UsageError(
+            f"images must be an array of numbers (N, H, W, C), not {type(x).__name__}.",
+            suggestion="Pass an array, a Loader, or what ImageDataGenerator's flow methods return; "
+            "other generators are not read.",
+        )
+    return images
+
+
+def _as_array(values: Any, what: str) -> NDArray[Any]:
+    try:
+        return np.asarray(values)
+    except ValueError:  # of several lengths
+        raise UsageError(f"{what} must make one array, and these differ in shape.") from None
 
 
 def validation_loader(data: Any, batch_size: int | None) -> Any:
@@ -48,10 +91,13 @@ def validation_loader(data: Any, batch_size: int | None) -> Any:
 def split_arrays(x: Any, y: Any, share: float) -> tuple[Any, Any, tuple[Any, Any]]:
     """Return x and y without their last `share`, and that as a pair, as Keras splits."""
     if is_loader(x) or y is None:
-        raise UsageError("validation_split takes arrays: pass x and y.")
-    if not 0 < share < 1:
+        raise UsageError(
+            "validation_split takes arrays: pass x and y.",
+            suggestion="Of an ImageDataGenerator it is an argument, for subset='validation'.",
+        )
+    if not (is_number(share) and 0 < share < 1):
         raise UsageError(f"validation_split must be between 0 and 1, not {share!r}.")
-    x, y = np.asarray(x), np.asarray(y)
+    x, y = _as_images(x), _as_array(y, "labels")
     end = math.floor(len(x) * (1 - share))
     if not 0 < end < len(x):
         raise UsageError(
@@ -67,13 +113,17 @@ def weights_of_classes(
     """Return Keras' `class_weight` {class: weight} as an array (K,); what is left out counts 1."""
     if weights is None:
         return None
+    if not isinstance(weights, Mapping):
+        raise UsageError(
+            f"class_weight must be a dictionary {{class number: weight}}, not {weights!r:.80}."
+        )
     array = np.ones(num_classes)
     for number, weight in weights.items():
         if number not in range(num_classes):
             raise UsageError(
                 f"class_weight names a class {number!r}; the model's are 0 to {num_classes - 1}."
             )
-        if not (math.isfinite(weight) and weight >= 0):
+        if not (is_number(weight) and weight >= 0):
             raise UsageError(f"class_weight: the weight of class {number} cannot be {weight!r}.")
         array[number] = weight
     return array

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ..core.errors import DataError, ShapeError, UsageError
 from ..core.param import ParamStore
 from ..core.typing import Shape
 from ..layers import Graph, Layer, Node, Stack
+from ..layers.base import as_list, as_shape
 from ..layers.summary import summary_lines
 from ..losses import CategoricalCrossentropy, Loss, get_loss
 from ..metrics import Metric, get_metric
@@ -25,9 +27,17 @@ from ..training.measure import measure
 from ..training.network import Network
 from ..training.trainer import Trainer
 from .history import History, epoch_line, scores_line
-from .inputs import as_loader, is_loader, split_arrays, validation_loader, weights_of_classes
+from .inputs import (
+    as_loader,
+    check_epochs,
+    split_arrays,
+    validation_loader,
+    weights_of_classes,
+)
+from .meaning import check_meaning
 
 if TYPE_CHECKING:
+    from ..data.dataset import Dataset
     from ..data.loader import Loader
     from ..devices import Device
 
@@ -37,13 +47,16 @@ MetricLike: TypeAlias = str | Metric | type[Metric]
 class Model(Network):
     """A network from symbolic `inputs` to `outputs`, with Keras' verbs.
 
-        image = Input((28, 28, 1))
-        model = Model(image, Dense(10, activation="softmax")(Flatten()(image)))
+    ```python
+    image = Input((28, 28, 1))
+    model = Model(image, Dense(10, activation="softmax")(Flatten()(image)))
+    ```
     """
 
-    def __init__(self, inputs: Node, outputs: Node) -> None:
+    def __init__(self, inputs: Node, outputs: Node, name: str | None = None) -> None:
         source, result = _single(inputs, "inputs"), _single(outputs, "outputs")
         self._start(Graph.between(source, result), source.shape)
+        self.root.name = name  # of the layer that it is in another model
         self.infer_shapes()
 
     def _start(self, root: Layer, input_shape: Shape | None = None) -> None:
@@ -67,6 +80,47 @@ class Model(Network):
         """Apply the model symbolically, as a layer of another model that shares its weights."""
         return self.root(inputs)
 
+    # --- layers and weights ---------------------------------------------------------------
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers, in the order of `summary`; one that is made of layers counts as one."""
+        return list(self._children().values())
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
+        """Return the layer of a name that `summary` shows, or by its place."""
+        layers = self._children()
+        if name in layers:
+            return layers[name]
+        if index is not None and index in range(-len(layers), len(layers)):
+            return list(layers.values())[index]
+        raise UsageError(
+            f"there is no layer {name if index is None else index!r}.",
+            suggestion=f"The layers are: {', '.join(layers)}.",
+        )
+
+    def _children(self) -> dict[str, Layer]:
+        if self.input_shape is not None:
+            _ = self.store  # built by now: the layers have their weights
+        return self.root.children()
+
+    def get_weights(self) -> list[NDArray[Any]]:
+        """Copy all parameters to the host, layer by layer, as Keras orders them."""
+        _ = self.store
+        return self.root.get_weights()
+
+    def set_weights(self, weights: Sequence[ArrayLike]) -> None:
+        """Set all parameters, in the order of `get_weights`; ShapeError unless they fit.
+
+        Weights of a Keras model of the same layers fit: shapes and order are Keras'.
+        """
+        _ = self.store
+        self.root.set_weights(weights)
+
+    def count_params(self) -> int:
+        """The number of parameters, running statistics among them."""
+        return self.num_parameters
+
     # --- training -------------------------------------------------------------------------
 
     def compile(
@@ -76,7 +130,8 @@ class Model(Network):
         metrics: MetricLike | Sequence[MetricLike] | None = None,
     ) -> None:
         """Choose the optimizer, the loss and the metrics, each by name, as object or class."""
-        chosen = [metrics] if isinstance(metrics, str | Metric | type) else metrics or ()
+        given: Any = metrics
+        chosen = given or () if isinstance(given, list | tuple | None) else [given]
         made = tuple(get_metric(metric) for metric in chosen)
         names = [metric.name for metric in made]
         twice = {name for name in names if names.count(name) > 1 or name == "loss"}
@@ -123,9 +178,13 @@ class Model(Network):
         """
         if validation_split and validation_data is None:
             x, y, validation_data = split_arrays(x, y, validation_split)
+        check_epochs(epochs)
         train = as_loader(x, y, batch_size, shuffle=shuffle, seed=seed)
         trainer = self._trainer(train, epochs, schedule, seed)
-        trainer.validation = validation_loader(validation_data, batch_size)
+        validation = validation_loader(validation_data, batch_size)
+        if validation is not None:
+            self._check_fits(validation.dataset)
+        trainer.validation = validation
         trainer.callbacks = _as_callbacks(callbacks)
         trainer.class_weights = weights_of_classes(class_weight, self.num_classes)
         history = History()
@@ -187,17 +246,37 @@ class Model(Network):
         )
 
     def _adopt(self, loader: Loader, seed: int = 0) -> None:
-        """Build for the data's image shape if need be; ShapeError when labels do not fit."""
-        dataset = loader.dataset
+        """Build for the data's image shape if need be; ShapeError when data do not fit."""
+        self._build_for(loader, seed)
+        self._check_fits(loader.dataset)
+
+    def _build_for(self, loader: Loader, seed: int = 0) -> None:
         if self.input_shape is None:
-            self.input_shape = tuple(dataset.image_shape)
+            self.input_shape = tuple(loader.dataset.image_shape)
         if not self.built:
             self.build(seed=seed)
+
+    def _check_fits(self, dataset: Dataset) -> None:
+        """ShapeError unless the model takes these images and can tell their classes apart."""
+        found = tuple(dataset.image_shape)
+        if len(dataset) and found != self.input_shape:
+            raise ShapeError(f"the model takes images of shape {self.input_shape}, not {found}.")
+        if not self.num_classes:
+            raise ShapeError(
+                f"the model's output has shape {self.output_shape}; "
+                "a classifier gives one number for each class.",
+                suggestion="End it in Flatten or GlobalAveragePooling2D, and Dense.",
+            )
         top = int(dataset.labels.max(initial=0))
         if top >= self.num_classes:
             raise ShapeError(
                 f"the model's output has shape {self.output_shape}, "
                 f"and the labels go up to {top}: it takes {top + 1} outputs."
+            )
+        if len(dataset.classes) > self.num_classes:
+            raise ShapeError(
+                f"the model's output has shape {self.output_shape}, "
+                f"and the data are of {len(dataset.classes)} classes."
             )
 
     # --- the optimizer's state ------------------------------------------------------------
@@ -243,7 +322,8 @@ class Model(Network):
         if len(loader) == 0:
             raise DataError("there are no images to evaluate on.")
         self._adopt(loader)
-        tally = measure(self, self._loss, loader, self._metrics)
+        # copies: a callback may evaluate in the middle of an epoch that the metrics are counting
+        tally = measure(self, self._loss, loader, copy.deepcopy(self._metrics))
         scores = {"loss": tally.loss} | tally.results()
         if verbose:
             print(scores_line(scores))
@@ -259,10 +339,8 @@ class Model(Network):
         Nothing is printed, whatever `verbose` says. The logits of a model with class names become
         probabilities.
         """
-        labels = None if is_loader(x) else np.zeros(len(x), np.int64)
-        loader = as_loader(x, labels, batch_size)
-        if self.input_shape is None:
-            self._adopt(loader)
+        loader = as_loader(x, None, batch_size, labelled=False)
+        self._build_for(loader)
         parts = [y for _, y in self.output_batches(loader)]
         assert self.output_shape is not None or not parts
         return np.concatenate(parts) if parts else np.zeros((0, *(self.output_shape or ())), "f4")
@@ -273,16 +351,23 @@ class Model(Network):
             print_fn(line)
 
     def save(self, path: Path | str) -> None:
-        """Write the model to one file, atomically; see `load_model`."""
+        """Write the model to one file, atomically; see `load_model`.
+
+        `classes` and `preprocessing` go with it, and make it a model that the command line can use.
+        UsageError when they do not fit the model.
+        """
+        check_meaning(self)
         save_checkpoint(Path(path), to_checkpoint(self))
 
 
 class Sequential(Model):
     """Layers one after the other; the first may be Input(shape), or know its input_shape."""
 
-    def __init__(self, layers: Iterable[Layer | Node | Network] = ()) -> None:
-        self._start(Stack([]))
-        for layer in layers:
+    def __init__(
+        self, layers: Iterable[Layer | Node | Network] | None = None, name: str | None = None
+    ) -> None:
+        self._start(Stack([], name=name))
+        for layer in as_list(layers or (), "a Sequential model"):
             self.add(layer)
 
     def add(self, layer: Layer | Node | Network) -> None:
@@ -300,7 +385,7 @@ class Sequential(Model):
         if not isinstance(layer, Layer):
             raise UsageError(f"a Sequential model is made of layers, not of {layer!r}.")
         if not self.root.layers and self.input_shape is None and layer.input_shape:
-            self.input_shape = tuple(layer.input_shape)
+            self.input_shape = as_shape(layer.input_shape, "input_shape")
         self.root.layers.append(layer)
         self._store = None
         if self.input_shape is not None:
@@ -314,13 +399,14 @@ def _single(nodes: Any, name: str) -> Node:
         nodes = nodes[0]
     if not isinstance(nodes, Node):
         raise UsageError(
-            f"{name} must be what Input(...) or a called layer returns, not {nodes!r}."
+            f"{name} must be what Input(...) or a called layer returns, not {type(nodes).__name__}."
         )
     return nodes
 
 
 def _as_callbacks(callbacks: Callback | Sequence[Callback] | None) -> list[Callback]:
-    chosen = [callbacks] if callable(callbacks) else list(callbacks or ())
+    given: Any = callbacks
+    chosen = list(given or ()) if isinstance(given, list | tuple | None) else [given]
     for callback in chosen:
         if isinstance(callback, type) or not callable(callback):
             raise UsageError(

@@ -61,7 +61,7 @@ def bounded_relu(maximum: float | None, slope: float, threshold: float) -> Funct
     """x above `threshold`, but no more than `maximum`; `slope` * (x - threshold) elsewhere."""
 
     def forward(xp: Namespace, x: Array) -> Array:
-        above = x if maximum is None else xp.clip(x, max=maximum)
+        above = x if maximum is None else xp.clip(x, None, maximum)
         below = (x - threshold) * slope if slope else xp.zeros_like(x)
         return xp.where(x <= threshold, below, above)
 
@@ -77,7 +77,7 @@ def elu(alpha: float, scale: float = 1.0) -> Function:
     """`scale` * x where x is positive, `scale` * `alpha` * (exp(x) - 1) elsewhere; `alpha` >= 0."""
     depth = scale * alpha
     return Function(
-        lambda xp, x: xp.where(x > 0, x * scale, xp.expm1(xp.clip(x, max=0.0)) * depth),
+        lambda xp, x: xp.where(x > 0, x * scale, xp.expm1(xp.clip(x, None, 0.0)) * depth),
         lambda xp, dy, y: xp.where(y > 0, dy * scale, dy * (y + depth)),
     )
 
@@ -120,7 +120,7 @@ def _log_softmax_backward(xp: Namespace, dy: Array, y: Array) -> Array:
 
 def _gelu(xp: Namespace, x: Array) -> Array:
     # Φ by erfc, which is right where 1 + erf cancels
-    return xp.clip(x, min=-NORMAL_RANGE) * erfc(xp, x * -math.sqrt(0.5)) / 2
+    return xp.clip(x, -NORMAL_RANGE, None) * erfc(xp, x * -math.sqrt(0.5)) / 2
 
 
 def _gelu_backward(xp: Namespace, dy: Array, x: Array) -> Array:
@@ -135,7 +135,7 @@ def _gelu_gate(xp: Namespace, x: Array) -> Array:
 
 
 def _gelu_tanh(xp: Namespace, x: Array) -> Array:
-    return xp.clip(x, min=-NORMAL_RANGE) * _gelu_gate(xp, xp.clip(x, -NORMAL_RANGE, NORMAL_RANGE))
+    return xp.clip(x, -NORMAL_RANGE, None) * _gelu_gate(xp, xp.clip(x, -NORMAL_RANGE, NORMAL_RANGE))
 
 
 def _gelu_tanh_backward(xp: Namespace, dy: Array, x: Array) -> Array:
@@ -146,7 +146,7 @@ def _gelu_tanh_backward(xp: Namespace, dy: Array, x: Array) -> Array:
 
 
 def _silu(xp: Namespace, x: Array) -> Array:
-    return xp.clip(x, min=-EXPONENTIAL_RANGE) * _sigmoid(xp, x)
+    return xp.clip(x, -EXPONENTIAL_RANGE, None) * _sigmoid(xp, x)
 
 
 def _silu_backward(xp: Namespace, dy: Array, x: Array) -> Array:
@@ -156,7 +156,7 @@ def _silu_backward(xp: Namespace, dy: Array, x: Array) -> Array:
 
 
 def _hard_swish(xp: Namespace, x: Array) -> Array:
-    return xp.clip(x, min=-3.0) * _hard_sigmoid(xp, x)
+    return xp.clip(x, -3.0, None) * _hard_sigmoid(xp, x)
 
 
 def _hard_swish_backward(xp: Namespace, dy: Array, x: Array) -> Array:
@@ -165,7 +165,7 @@ def _hard_swish_backward(xp: Namespace, dy: Array, x: Array) -> Array:
 
 
 def _mish(xp: Namespace, x: Array) -> Array:
-    return xp.clip(x, min=-EXPONENTIAL_RANGE) * xp.tanh(_softplus(xp, x))
+    return xp.clip(x, -EXPONENTIAL_RANGE, None) * xp.tanh(_softplus(xp, x))
 
 
 def _mish_backward(xp: Namespace, dy: Array, x: Array) -> Array:

@@ -31,8 +31,8 @@ class Conv2DTranspose(Op):
         activation: str | None = None,
     ) -> tuple[Array, Saved]:
         y = input_gradient(ctx.xp, w, x, window, (x.shape[0], *size, w.shape[2]))
-        if b is not None:
-            y = y + b
+        # without a bias a copy, because fast ops take arrays without gaps only
+        y = ctx.xp.asarray(y, copy=True) if b is None else y + b
         y, kept = activate(ctx.xp, y, activation)
         return y, (x, w, b is not None, window, activation, kept)
 

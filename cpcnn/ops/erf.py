@@ -1,4 +1,4 @@
-"""The error function, which the array API standard lacks (Cody, 1969, Math. Comp. 23, 631–637).
+"""The complementary error function, which the standard lacks (Cody, 1969, Math. Comp. 23, 631–637).
 
 Three rational approximations, each near the best of its degree: of erf(x) / x around zero, of
 erfc(x) exp(x²) beyond it, and of what is left of its asymptotic series from 4 on. Coefficients
@@ -70,15 +70,8 @@ FAR_DENOMINATOR = (
 )
 
 
-def erf(xp: Namespace, x: Array) -> Array:
-    """Return 2/√π · ∫₀ˣ exp(-t²) dt; right to some units in the last place, also near zero."""
-    size = xp.abs(x)
-    beyond = 1 - _erfc_beyond(xp, size)
-    return xp.where(size <= NEAR, _erf_near(xp, x), xp.where(x < 0, -beyond, beyond))
-
-
 def erfc(xp: Namespace, x: Array) -> Array:
-    """Return 1 - erf(x); right to some units in the last place, also where it nears zero."""
+    """Return 1 - 2/√π · ∫₀ˣ exp(-t²) dt, right to some units in the last place also near zero."""
     size = xp.abs(x)
     beyond = _erfc_beyond(xp, size)
     return xp.where(size <= NEAR, 1 - _erf_near(xp, x), xp.where(x < 0, 2 - beyond, beyond))
@@ -93,9 +86,9 @@ def _erf_near(xp: Namespace, x: Array) -> Array:
 
 def _erfc_beyond(xp: Namespace, size: Array) -> Array:
     """erfc(|x|) for |x| from NEAR on; some finite number for smaller ones."""
-    size = xp.clip(size, max=VANISHED)
+    size = xp.clip(size, None, VANISHED)
     middle = xp.clip(size, NEAR, FAR)
-    far = xp.clip(size, min=FAR)
+    far = xp.clip(size, FAR, None)
     inverse = 1 / far**2
     series = inverse * _polynomial(FAR_NUMERATOR, inverse) / _polynomial(FAR_DENOMINATOR, inverse)
     scaled = xp.where(

@@ -32,29 +32,16 @@ class Adam(Optimizer):
         check_number(self, "beta_2", least=0, below=1)
         check_number(self, "epsilon", above=0)
 
-    def apply(
-        self,
-        ctx: Context,
-        *arrays: Array,
-        learning_rate: float,
-        weight_decay: float,
-        scale: Array | None,
-    ) -> None:
-        options = self._options(learning_rate, weight_decay, scale)
-        ctx.ops.adam_update(*arrays, **options)
+    def apply(self, ctx: Context, *arrays: Array, **options: Any) -> None:
+        ctx.ops.adam_update(*arrays, **self._moments(), **options)
 
-    def _options(
-        self, learning_rate: float, weight_decay: float, scale: Array | None
-    ) -> dict[str, Any]:
-        """What the ops of Adam and its relatives are told."""
+    def _moments(self) -> dict[str, Any]:
+        """What the ops of Adam and its relatives are told besides."""
         return {
-            "learning_rate": learning_rate,
             "beta_1": self.beta_1,
             "beta_2": self.beta_2,
             "epsilon": self.epsilon,
-            "weight_decay": weight_decay,
             "step": self.step,
-            "scale": scale,
         }
 
 

@@ -118,15 +118,11 @@ class Optimizer:
         if self.use_ema:
             self._update_average(ctx, store)
 
-    def apply(
-        self,
-        ctx: Context,
-        *arrays: Array,
-        learning_rate: float,
-        weight_decay: float,
-        scale: Array | None,
-    ) -> None:
-        """Call the op on (value, grad, *state buffers); the op takes `scale` as it is."""
+    def apply(self, ctx: Context, *arrays: Array, **options: Any) -> None:
+        """Call the op on (value, grad, *state buffers).
+
+        `options` are learning_rate, weight_decay and scale, which every update takes as they are.
+        """
         raise NotImplementedError
 
     def _pieces(self, store: ParamStore) -> Sequence[Segment]:

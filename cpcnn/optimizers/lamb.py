@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ..core.context import Context
 from ..core.typing import Array
@@ -23,12 +23,5 @@ class Lamb(Adam):
 
     by_parameter: ClassVar[bool] = True
 
-    def apply(
-        self,
-        ctx: Context,
-        *arrays: Array,
-        learning_rate: float,
-        weight_decay: float,
-        scale: Array | None,
-    ) -> None:
-        ctx.ops.lamb_update(*arrays, **self._options(learning_rate, weight_decay, scale))
+    def apply(self, ctx: Context, *arrays: Array, **options: Any) -> None:
+        ctx.ops.lamb_update(*arrays, **self._moments(), **options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..core.context import Context
 from ..core.options import check_number
@@ -28,20 +29,14 @@ class Nadam(Adam):
         super().__post_init__()
         check_number(self, "momentum_decay", least=0)
 
-    def apply(
-        self,
-        ctx: Context,
-        *arrays: Array,
-        learning_rate: float,
-        weight_decay: float,
-        scale: Array | None,
-    ) -> None:
+    def apply(self, ctx: Context, *arrays: Array, **options: Any) -> None:
         ctx.ops.nadam_update(
             *arrays,
             momentum=self._momentum(self.step),
             next_momentum=self._momentum(self.step + 1),
             product=self._momentum_product(),
-            **self._options(learning_rate, weight_decay, scale),
+            **self._moments(),
+            **options,
         )
 
     def _momentum(self, step: int) -> float:

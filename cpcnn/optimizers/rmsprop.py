@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from ..core.context import Context
 from ..core.options import check_number
@@ -39,21 +40,12 @@ class RMSprop(Optimizer):
         velocity = ("velocity",) if self.momentum > 0 else ()
         return ("square", *mean, *velocity)
 
-    def apply(
-        self,
-        ctx: Context,
-        *arrays: Array,
-        learning_rate: float,
-        weight_decay: float,
-        scale: Array | None,
-    ) -> None:
+    def apply(self, ctx: Context, *arrays: Array, **options: Any) -> None:
         ctx.ops.rmsprop_update(
             *arrays,
-            learning_rate=learning_rate,
             rho=self.rho,
             momentum=self.momentum,
             epsilon=self.epsilon,
             centered=self.centered,
-            weight_decay=weight_decay,
-            scale=scale,
+            **options,
         )

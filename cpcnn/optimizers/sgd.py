@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from ..core.context import Context
 from ..core.options import check_number
@@ -29,19 +30,5 @@ class SGD(Optimizer):
         super().__post_init__()
         check_number(self, "momentum", least=0, below=1)
 
-    def apply(
-        self,
-        ctx: Context,
-        *arrays: Array,
-        learning_rate: float,
-        weight_decay: float,
-        scale: Array | None,
-    ) -> None:
-        ctx.ops.sgd_update(
-            *arrays,
-            learning_rate=learning_rate,
-            momentum=self.momentum,
-            nesterov=self.nesterov,
-            weight_decay=weight_decay,
-            scale=scale,
-        )
+    def apply(self, ctx: Context, *arrays: Array, **options: Any) -> None:
+        ctx.ops.sgd_update(*arrays, momentum=self.momentum, nesterov=self.nesterov, **options)

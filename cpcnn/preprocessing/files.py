@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,7 @@ class WeightedSample(Sample):
 
 
 def image_format(
-    target_size: Sequence[int], color_mode: str, interpolation: str, keep_aspect_ratio: bool
+    target_size: Any, color_mode: str, interpolation: str, keep_aspect_ratio: bool
 ) -> Preprocessing:
     """Return how files are brought to one size and number of channels."""
     if color_mode not in CHANNELS:
@@ -39,6 +40,8 @@ def image_format(
             f"color_mode must be 'rgb' or 'grayscale', not {color_mode!r}.",
             suggestion="Transparent pixels are laid over white.",
         )
+    if np.shape(target_size) != (2,):
+        raise UsageError(f"target_size must be (height, width), not {target_size!r}.")
     height, width = target_size
     return Preprocessing(
         height,
@@ -84,7 +87,7 @@ def samples_of(
 
     Without labels all are of one class without a name; without weights each counts 1.
     """
-    paths = [Path(directory or "", file) for file in files]
+    paths = [Path(directory or "", _file(file)) for file in files]
     names = [UNLABELLED] * len(paths) if labels is None else [_name(label) for label in labels]
     numbers = [1.0] * len(paths) if weights is None else [float(weight) for weight in weights]
     if not len(paths) == len(names) == len(numbers):
@@ -94,6 +97,12 @@ def samples_of(
     if classes is None:
         return samples, found
     return _chosen(samples, classes, found), tuple(classes)
+
+
+def _file(name: object) -> str | os.PathLike[str]:
+    if not isinstance(name, str | os.PathLike):
+        raise UsageError(f"files must be paths or names of files; found {name!r}.")
+    return name
 
 
 def _name(label: object) -> str:
@@ -109,6 +118,8 @@ def _chosen(
     samples: tuple[Sample, ...], classes: Sequence[str], found: tuple[str, ...]
 ) -> tuple[Sample, ...]:
     """Return the samples of some classes, in the classes' order."""
+    if isinstance(classes, str):
+        raise UsageError(f"classes must be a list of names, not {classes!r}.")
     if len(set(classes)) < len(classes):
         raise UsageError(f"classes names one twice: {', '.join(classes)}.")
     if missing := [name for name in classes if name not in found]:

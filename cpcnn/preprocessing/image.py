@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..core.errors import DataError, UsageError
+from ..core.options import is_number
 from ..core.random import Philox
 from ..data.dataset import ArrayDataset
 from ..data.folder import Sample
@@ -78,8 +79,14 @@ class ImageDataGenerator:
         _check_choice("interpolation_order", interpolation_order, ORDERS)
         _check_choice("data_format", data_format, (None, "channels_last"))
         _check_choice("dtype", dtype, DTYPES)
-        if not 0.0 <= validation_split < 1.0:
+        if not (is_number(validation_split) and 0.0 <= validation_split < 1.0):
             raise UsageError(f"validation_split must lie in [0, 1), not {validation_split!r}.")
+        for name, value in (("rescale", rescale), ("cval", cval), ("zca_epsilon", zca_epsilon)):
+            _check_number(name, value)
+        if preprocessing_function is not None and not callable(preprocessing_function):
+            raise UsageError(
+                f"preprocessing_function must be a function, not {preprocessing_function!r}."
+            )
         ranges = Ranges(
             rotation=rotation_range,
             width_shift=width_shift_range,
@@ -127,7 +134,7 @@ class ImageDataGenerator:
         `subset` "validation" is the first `validation_split` of the images, "training" the rest;
         DataError when they are not of the same classes, unless `ignore_class_split`.
         """
-        images, rows = np.asarray(x), slice(None)
+        images, rows = _as_images(x), slice(None)
         if images.dtype != np.uint8:
             images = images.astype(self._pipeline.working_type)
         given = None if y is None else np.asarray(y)
@@ -311,7 +318,7 @@ class ImageDataGenerator:
 
         With `augment` on `rounds` random changes of every image. Sums are in float64.
         """
-        images = np.asarray(x)
+        images = _as_images(x)
         if images.ndim != 4:
             raise UsageError(f"fit takes images of shape (N, H, W, C), not {images.shape}.")
         if augment:
@@ -406,10 +413,28 @@ class ImageDataGenerator:
         self._pipeline.standardization.zca_whitening_matrix = value
 
 
+def _as_images(x: ArrayLike) -> NDArray[Any]:
+    try:
+        images = np.asarray(x)
+    except ValueError:  # of several shapes
+        images = np.asarray(None)
+    if images.dtype.kind not in "buif":
+        raise UsageError(
+            f"images must be an array of numbers (N, H, W, C), not {type(x).__name__}.",
+            suggestion="flow_from_directory reads folders of images; labels are a second argument.",
+        )
+    return images
+
+
 def _check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:
     if value not in choices:
         known = ", ".join(map(repr, choices))
         raise UsageError(f"{name} must be one of {known}, not {value!r}.")
+
+
+def _check_number(name: str, value: Any) -> None:
+    if value is not None and not (is_number(value)):
+        raise UsageError(f"{name} must be a finite number, not {value!r}.")
 
 
 def _pair(name: str, value: Any) -> tuple[float, float]:
@@ -421,6 +446,8 @@ def _pair(name: str, value: Any) -> tuple[float, float]:
 
 def _zoom(value: float | Sequence[float]) -> tuple[float, float]:
     if isinstance(value, (int, float, np.number)):
+        if value < 0:
+            raise UsageError(f"zoom_range must be a number from 0 on, or two, not {value!r}.")
         return 1 - float(value), 1 + float(value)
     return _pair("zoom_range", value)
 

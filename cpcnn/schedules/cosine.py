@@ -98,6 +98,7 @@ class OneCycle:
 
     def __post_init__(self) -> None:
         check_number(self, "peak", least=0)
+        check_whole(self, "total_steps", least=0)
         check_number(self, "warmup_share", least=0)
         check_number(self, "start_divisor", above=0)
         check_number(self, "final_divisor", above=0)

@@ -15,7 +15,7 @@ from ..core.random import Philox
 from ..core.typing import Array, Shape
 from ..devices import Device, get_device
 from ..layers import Layer
-from ..layers.base import assign_paths
+from ..layers.base import as_shape, assign_paths, refuse_freezing
 from ..layers.fuse import fuse, split_activation
 from ..losses import Loss
 from .input_stage import BatchLike, to_input
@@ -32,7 +32,7 @@ class Network:
 
     def __init__(self, root: Layer, input_shape: Shape | None = None) -> None:
         self.root = root
-        self.input_shape = tuple(input_shape) if input_shape else None
+        self.input_shape = None if input_shape is None else as_shape(input_shape, "input_shape")
         self.output_shape: Shape | None = None
         self.classes: tuple[str, ...] | None = None
         self.preprocessing: dict[str, Any] | None = None
@@ -63,7 +63,7 @@ class Network:
     def infer_shapes(self, input_shape: Shape | None = None) -> None:
         """Check the layers against the input shape; nothing is allocated."""
         if input_shape is not None:
-            self.input_shape = tuple(input_shape)
+            self.input_shape = as_shape(input_shape, "input_shape")
         if self.input_shape is None:
             raise UsageError(
                 "the model does not know its input shape.",
@@ -74,7 +74,7 @@ class Network:
     def _known_values(self) -> dict[str, NDArray[Any]]:
         """Values that layers bring along from a model they were built in before."""
         return {
-            path: np.array(param.store.device.get(param.value))
+            path: param.to_host()
             for path, param in self.root.parameters().items()
             if param.store is not None
         }
@@ -117,6 +117,15 @@ class Network:
     @property
     def num_parameters(self) -> int:
         return self.store.num_parameters
+
+    @property
+    def trainable(self) -> bool:
+        """Always True: no part of a network can be frozen. Setting it to False is a UsageError."""
+        return True
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        refuse_freezing(value)
 
     # --- where it runs --------------------------------------------------------------------
 

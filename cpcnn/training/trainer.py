@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import DataError, DivergedError
+from ..layers import to_config
 from ..losses import Loss
 from ..metrics import Metric
 from ..optimizers import Optimizer
@@ -91,6 +92,8 @@ class Trainer:
         """Make the optimizer ready, and the step that trains."""
         if len(self.train) == 0:
             raise DataError("there are no training images.")
+        if self.checkpoints is not None:
+            to_config(self.model.root)  # UsageError now for a layer that cannot be saved
         loss = self.loss
         if self.class_weights is not None:
             loss = loss.with_class_weights(self.class_weights)
@@ -184,7 +187,8 @@ class Trainer:
         return self._validated(epoch, tally, rate, images / elapsed, waited / elapsed, started)
 
     def _rate(self, step: int) -> float:
-        return self.schedule(step - self.schedule_start)
+        # a schedule of one's own may compute in NumPy, whose float64 would widen the updates
+        return float(self.schedule(step - self.schedule_start))
 
     def _validated(
         self,
@@ -287,7 +291,7 @@ class Trainer:
         rate = self._rate(max(self.optimizer.step - 1, self.schedule_start))
         return DivergedError(
             f"training diverged: {what}, at learning rate {rate:.3g}. {kept}",
-            suggestion="Try a smaller --lr.",
+            suggestion="Try a smaller learning rate (--lr).",
         )
 
 

@@ -258,6 +258,7 @@ def test_keras_finds_its_schedules_where_it_has_them() -> None:
         (lambda: CosineDecayRestarts(0.1, 5, m_mul=-1), ["m_mul", "-1"]),
         (lambda: OneCycle(-1, 5), ["OneCycle", "peak", "-1"]),
         (lambda: OneCycle(1, 5, start_divisor=0), ["start_divisor", "0"]),
+        (lambda: OneCycle(1, 2.5), ["OneCycle", "total_steps", "2.5"]),
         (lambda: Warmup(Constant(1), 1.5), ["Warmup", "steps", "1.5"]),  # type: ignore[arg-type]
         (lambda: Warmup(Constant(1), 5, -1), ["start", "-1"]),
         (lambda: ReduceOnPlateau(0.1, factor=1), ["ReduceOnPlateau", "factor", "1"]),

@@ -110,6 +110,10 @@ def test_it_can_be_used_again_and_say_what_it_did(
         ({"mode": "best"}, "auto, min, max"),
         ({"patience": -1}, "patience"),
         ({"start_from_epoch": -1}, "start_from_epoch"),
+        ({"patience": "5"}, "patience"),
+        ({"min_delta": "5"}, "min_delta"),
+        ({"baseline": "5"}, "baseline"),
+        ({"monitor": 3}, "monitor"),
     ],
 )
 def test_what_cannot_be_meant(fit: Fit, options: Any, words: str) -> None:

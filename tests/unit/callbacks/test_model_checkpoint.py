@@ -11,6 +11,7 @@ import pytest
 
 from cpcnn.callbacks import ModelCheckpoint
 from cpcnn.core.errors import UsageError
+from cpcnn.layers import Dense, Flatten, Lambda
 from cpcnn.models import History, Sequential, load_model
 from cpcnn.optimizers import SGD
 
@@ -104,3 +105,13 @@ def test_a_table_has_no_place_in_a_name(
     saving = ModelCheckpoint(tmp_path / "{confusion_matrix:.2f}")
     with pytest.raises(UsageError, match="no pattern"):
         model.fit(*task, callbacks=saving, verbose=0)
+
+
+def test_a_model_that_cannot_be_saved_is_not_trained(task: tuple[Any, Any], tmp_path: Path) -> None:
+    same = Lambda(lambda xp, x: x, lambda xp, dy, saved: dy)
+    model = Sequential([same, Flatten(), Dense(2)])
+    model.compile(SGD(0.1))
+    with pytest.raises(UsageError, match="layer 'lambda' cannot be saved"):
+        model.fit(*task, callbacks=[ModelCheckpoint(tmp_path / "model")], verbose=0)
+    assert model.optimizer is not None
+    assert model.optimizer.step == 0

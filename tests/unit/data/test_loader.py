@@ -163,5 +163,5 @@ next(batches)
 
 @pytest.mark.parametrize("option", [{"workers": -1}, {"prefetch": 0}, {"batch_size": 0}])
 def test_options_that_cannot_be_meant(option: dict[str, int]) -> None:
-    with pytest.raises(UsageError, match=f"loader: {next(iter(option))} must be at least"):
+    with pytest.raises(UsageError, match=f"loader: {next(iter(option))} must be a whole"):
         Loader(SlowDataset(3), **{"batch_size": 1, **option})

@@ -69,6 +69,15 @@ def test_softmax_over_an_axis(axis: int) -> None:
     np.testing.assert_allclose(run(Softmax(axis), x), exact, rtol=1e-14)
 
 
+def test_softmax_leaves_no_gaps_in_memory() -> None:
+    """Fast ops behind it would decline an array whose axes were moved."""
+    x = np.arange(24.0).reshape(2, 3, 4)
+    ctx = Context(get_device("numpy"), grad=True)
+    y, saved = Softmax(1).forward(x, ctx)
+    assert y.flags.c_contiguous
+    assert Softmax(1).backward(x, saved, ctx).flags.c_contiguous
+
+
 @pytest.mark.parametrize("axis", [-4, 0, 4])
 def test_softmax_over_no_axis_of_an_image(axis: int) -> None:
     with pytest.raises(ShapeError, match=rf"axis {axis} .*\(2, 3, 4\).*1 to 3"):

@@ -33,6 +33,7 @@ from cpcnn.layers import (
     Stack,
 )
 from cpcnn.layers.base import assign_paths, snake_case, unique_names
+from cpcnn.layers.fuse import fuse
 
 NUMPY = get_device("numpy")
 IMAGES = (6, 5, 3)
@@ -406,6 +407,27 @@ def test_evaluation_keeps_nothing_alive(make: Any) -> None:
     watch = Watch()
     make(watch).forward(np.ones(3), Context(NUMPY))
     assert max(watch.alive) <= 1  # the layer's own input
+
+
+@pytest.mark.parametrize("make", [
+    lambda hoard, watch: Stack([*hoard, watch]),
+    lambda hoard, watch: Graph([*hoard, watch], [(k, (k,)) for k in range(4)]),
+    lambda hoard, watch: Concat([*hoard, watch]),
+    lambda hoard, watch: fuse(Residual(Stack([*hoard, watch, BatchNormalization()]))),
+])  # fmt: skip
+def test_evaluation_keeps_not_even_what_layers_give(make: Any) -> None:
+    watch = Watch()
+
+    class Hoarder(Watch):
+        def forward(self, x: Any, ctx: Context) -> tuple[Any, Any]:
+            saved = x + 2
+            watch.outputs.append(weakref.ref(saved))
+            return x + 1, saved
+
+    network = make([Hoarder() for _ in range(3)], watch)
+    started(network, (3,))
+    network.forward(np.ones((2, 3), np.float32), Context(NUMPY))
+    assert watch.alive[0] <= 1  # what the layer before gave
 
 
 # --- computing a second time ------------------------------------------------------------------

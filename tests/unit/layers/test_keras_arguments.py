@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import MISSING, fields
 from typing import Any
 
+import numpy as np
 import pytest
 
 from cpcnn.core.errors import UsageError
@@ -107,3 +109,11 @@ def test_images_are_channels_last(kind: Any) -> None:
 def test_keepdims_keeps_the_axes_of_pixels(kind: Any) -> None:
     assert kind().build((4, 5, 3)) == (3,)
     assert kind(keepdims=True).build((4, 5, 3)) == (1, 1, 3)
+
+
+@pytest.mark.parametrize(
+    "make", [Dense, lambda n: Conv2D(n, 3), lambda n: SeparableConv2D(n, 3, depth_multiplier=n)]
+)
+def test_numpy_may_have_counted(make: Any) -> None:
+    counted = to_config(make(np.int64(4)))
+    assert json.dumps(counted) == json.dumps(to_config(make(4)))

@@ -93,6 +93,8 @@ def test_the_batch_must_be_kept(function: Any) -> None:
         ((None, halve_gradient), "two functions"),
         (("unheard",), "no functions registered under the name 'unheard'"),
         ((halve, halve_gradient, (3, 0)), "positive integers"),
+        ((lambda x: x, halve_gradient), r"Lambda calls function\(xp, x\): too many"),
+        ((halve, lambda dy: dy), r"Lambda calls gradient\(xp, dy, saved\): too many"),
     ],
 )
 def test_what_makes_no_layer(arguments: Any, words: str) -> None:

@@ -17,6 +17,7 @@ from cpcnn.core.random import Philox
 from cpcnn.devices import get_device
 from cpcnn.layers import Layer, Normalization, Rescaling, from_config, to_config
 from cpcnn.layers.rescaling import BLOCK
+from cpcnn.preprocessing.image import ImageDataGenerator
 from cpcnn.testing import check_layer
 
 SCALES = [2.0, (2.0, -0.5, 3.0)]
@@ -105,6 +106,16 @@ def test_adapt_takes_batches_one_after_the_other() -> None:
         layer.adapt(source)
         np.testing.assert_allclose(layer.mean, images.mean((0, 1, 2)), rtol=1e-14)
         np.testing.assert_allclose(layer.variance, images.var((0, 1, 2)), rtol=1e-9)
+
+
+def test_adapt_takes_one_epoch_of_a_generator() -> None:
+    images = normal(23, 4, 4, 2)
+    generator = ImageDataGenerator()
+    layer = Normalization()
+    layer.adapt(generator.flow(images, batch_size=8))
+    np.testing.assert_allclose(layer.mean, images.mean((0, 1, 2)), rtol=1e-5)
+    with pytest.raises(UsageError, match="Labels are no part of them"):
+        layer.adapt(generator.flow(images, np.zeros(23), batch_size=8))
 
 
 def test_adapt_cuts_large_arrays_into_blocks() -> None:

@@ -10,13 +10,16 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from cpcnn.core.context import Context
 from cpcnn.core.errors import ShapeError, UsageError
+from cpcnn.core.param import ParamStore
 from cpcnn.core.random import Philox
 from cpcnn.devices import get_device
 from cpcnn.layers import Conv2DTranspose, Stack, from_config, to_config
 from cpcnn.testing import check_layer
 
 EXAMPLES = 15
+NUMPY = get_device("numpy")
 
 pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
 sides = st.tuples(st.integers(0, 2), st.integers(0, 2))
@@ -144,3 +147,13 @@ def test_shapes_that_do_not_fit() -> None:
         Conv2DTranspose(2, 3, padding=2).build((2, 6, 1))
     with pytest.raises(ShapeError, match=r"Conv2DTranspose expects images .* \(12,\)"):
         Conv2DTranspose(2, 3).build((12,))
+
+
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_the_result_has_no_gaps_in_memory(use_bias: bool) -> None:
+    """Fast ops behind it would decline a part of a larger array."""
+    layer = Conv2DTranspose(2, 3, strides=2, padding="same", use_bias=use_bias)
+    layer.build((3, 3, 1))
+    ParamStore(layer.parameters(), NUMPY).initialize(0)
+    y, _ = layer.forward(np.ones((2, 3, 3, 1), np.float32), Context(NUMPY))
+    assert y.flags.c_contiguous

@@ -42,9 +42,10 @@ def test_a_metric_bears_the_name_it_was_asked_for_by(name: str, kind: type[Any])
     metric = get_metric(name)
     assert type(metric) is kind
     assert metric.name == name
-    default = get_metric(kind.__name__)
-    assert type(default) is type(get_metric(kind)) is kind
-    assert default.name == kind().name
+    by_class_name = get_metric(kind.__name__)
+    assert type(by_class_name) is type(get_metric(kind)) is kind
+    assert by_class_name.name == kind.__name__
+    assert get_metric(kind).name == kind().name
 
 
 def test_every_call_makes_a_metric_of_its_own() -> None:

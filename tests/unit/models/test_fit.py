@@ -15,7 +15,7 @@ from cpcnn.metrics import Recall
 from cpcnn.models import Sequential
 from cpcnn.optimizers import SGD, Adam
 from cpcnn.schedules import CosineDecay, ReduceOnPlateau
-from cpcnn.training import EpochEnded
+from cpcnn.training import EpochEnded, StepEnded
 
 SHAPE = (5, 5, 1)
 
@@ -265,3 +265,19 @@ def test_the_suggestion_is_a_rate_that_learns() -> None:
         model = network(SGD(rate))
         history[rate] = model.fit(x, y, 8, epochs=3, verbose=0).history["loss"][-1]
     assert history[found.suggestion] < min(history.values()) + 1e-9
+
+
+def test_a_callback_may_evaluate_while_an_epoch_is_counted() -> None:
+    x, y = task()
+    curves = []
+    for evaluates in (False, True):
+        model = network()
+        model.compile("sgd", metrics=["recall"])
+
+        def look(event: Any, model: Any = model, evaluates: bool = evaluates) -> None:
+            if evaluates and isinstance(event, StepEnded):
+                model.evaluate(x[:8], y[:8], verbose=0)
+
+        history = model.fit(x, y, 8, 2, 0, [look], validation_data=(x, y))
+        curves.append(history.history)
+    assert curves[0] == curves[1]

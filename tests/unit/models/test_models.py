@@ -12,7 +12,7 @@ import pytest
 from cpcnn.callbacks import EarlyStopping
 from cpcnn.core.errors import CheckpointError, DataError, DeviceError, ShapeError, UsageError
 from cpcnn.core.random import Philox
-from cpcnn.data import ArrayDataset, Loader
+from cpcnn.data import ArrayDataset, Loader, Preprocessing
 from cpcnn.layers import (
     Activation,
     Add,
@@ -140,6 +140,10 @@ def test_seeds_draw_weights() -> None:
         (lambda: Model(Input(SHAPE), Dense(2)(Input(SHAPE))), "Input that the model was not given"),
         (lambda: Sequential([Flatten()]).summary(), "input shape"),
         (lambda: Sequential([Flatten()]).save("never"), "input shape"),
+        (lambda: Sequential(Dense(2)), "a list of layers"),
+        (lambda: Sequential([Dense(2, input_shape=6)]), "input_shape must be positive integers"),  # type: ignore[arg-type]
+        (lambda: Input((None, None, 3)), "no size can be left open"),  # type: ignore[arg-type]
+        (lambda: Input(6), "Input: shape must be positive integers"),  # type: ignore[arg-type]
     ],
 )
 def test_models_that_cannot_be_built(make: Any, words: str) -> None:
@@ -365,7 +369,14 @@ def test_images_are_not_changed() -> None:
         (lambda m: m.evaluate(task()[0], task()[1] + 5), ShapeError, "labels go up to 6"),
         (lambda m: m.evaluate(task()[0], task()[1][:-1]), DataError, "39 labels"),
         (lambda m: m.predict(task()[0], batch_size=0), UsageError, "batch_size"),
+        (lambda m: m.predict("images/"), UsageError, "flow_from_directory"),
+        (lambda m: m.predict(None), UsageError, "not NoneType"),
+        (lambda m: m.predict(x for x in ()), UsageError, "other generators are not read"),
+        (lambda m: m.evaluate(*[[1, [2]]] * 2), UsageError, "differ in shape"),
+        (lambda m: m.evaluate(task()[0], np.eye(3)[task()[1]]), ShapeError, "of 3 classes"),
+        (lambda m: m.compile(metrics=3), UsageError, "no metric named 3"),
         (lambda m: m.to("nowhere"), DeviceError, "nowhere"),
+        (lambda m: m.to(None), DeviceError, "None"),
     ],
 )
 def test_misuse(use: Any, error: type[Exception], words: str) -> None:
@@ -386,6 +397,15 @@ def test_misuse(use: Any, error: type[Exception], words: str) -> None:
         {"callbacks": [EarlyStopping]},
         {"class_weight": {2: 1.0}},
         {"class_weight": {0: -1.0}},
+        {"class_weight": {0: "1"}},
+        {"class_weight": [1.0, 1.0]},
+        {"validation_split": "0.2"},
+        {"validation_data": (task()[0], task()[1] + 1)},
+        {"validation_data": (task()[0][:, 1:], task()[1])},
+        {"batch_size": 2.5},
+        {"epochs": -1},
+        {"epochs": 1.5},
+        {"callbacks": 5},
     ],
 )
 def test_fit_with_options_that_cannot_be_meant(options: Any) -> None:
@@ -450,7 +470,7 @@ def test_a_saved_model_predicts_the_same(make: Any, device: str, tmp_path: Path)
     x, _ = task()
     model = trained(make(), device)
     model.classes = ("dark", "bright")
-    model.preprocessing = {"mean": [0.5], "std": [2.0]}
+    model.preprocessing = Preprocessing(*SHAPE, mean=(0.5,), std=(2.0,)).to_config()
     path = tmp_path / "model.cpcnn"
     model.save(path)
     again = load_model(str(path), device=device)

@@ -268,6 +268,9 @@ FOLDER_MISTAKES: list[tuple[dict[str, Any], type[CpcnnError], str]] = [
     ({"classes": ["a", "a"]}, UsageError, "classes names one twice: a, a"),
     ({"subset": "training"}, UsageError, "no training subset without a share"),
     ({"target_size": (0, 8)}, UsageError, "height must be a whole number"),
+    ({"target_size": 8}, UsageError, r"target_size must be \(height, width\), not 8"),
+    ({"target_size": (8, 8, 3)}, UsageError, r"target_size must be \(height, width\)"),
+    ({"classes": "ab"}, UsageError, "classes must be a list of names"),
 ]
 
 
@@ -295,6 +298,8 @@ def test_lists_that_cannot_be_meant(plant: Plant) -> None:
         generator.flow_from_list(files, ["a"])
     with pytest.raises(UsageError, match="labels must be strings, the names of classes; found 1"):
         generator.flow_from_list(files, [1, 2])  # type: ignore[list-item]
+    with pytest.raises(UsageError, match="files must be paths or names of files; found 1"):
+        generator.flow_from_list([1], ["a"])  # type: ignore[list-item]
     with pytest.raises(UsageError, match="the table has no column 'class'"):
         generator.flow_from_dataframe({"filename": files})
     with pytest.raises(DataError, match="there are no images"):

@@ -157,6 +157,11 @@ def test_zca_whitening_of_fitted_images() -> None:
         ({"zoom_range": (0.5, 1.0, 1.5)}, "zoom_range must be two numbers"),
         ({"brightness_range": 0.5}, "brightness_range must be two numbers"),
         ({"rotation_range": -3}, "rotation_range must be of finite numbers"),
+        ({"zoom_range": -0.3}, "zoom_range must be a number from 0 on"),
+        ({"rescale": "1/255"}, "rescale must be a finite number"),
+        ({"cval": float("nan")}, "cval must be a finite number"),
+        ({"validation_split": "0.2"}, "validation_split must lie in"),
+        ({"preprocessing_function": 3}, "preprocessing_function must be a function"),
     ],
 )
 def test_options_that_cannot_be_meant(option: dict[str, Any], message: str) -> None:
@@ -168,6 +173,9 @@ def test_arrays_of_the_wrong_shape() -> None:
     generator = ImageDataGenerator()
     with pytest.raises(UsageError, match="fit takes images of shape"):
         generator.fit(IMAGE)
+    for images in ("images/train", None, (IMAGE[np.newaxis], [0])):
+        with pytest.raises(UsageError, match="images must be an array of numbers"):
+            generator.flow(images)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="standardize takes"):
         generator.standardize(IMAGE[0])
     with pytest.raises(UsageError, match="a transform is of one image"):

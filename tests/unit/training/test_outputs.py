@@ -48,6 +48,16 @@ class Keeper(Metric):
         return float("nan")
 
 
+class OwnLoss(Loss):
+    """A loss of one's own, on logits, that knows nothing of `bind`."""
+
+    absorbs = "sigmoid"
+
+    def __call__(self, ctx: Any, outputs: Any, labels: Any) -> Any:
+        targets = labels[:, None].astype(outputs.dtype)
+        return ctx.ops.sigmoid_focal_cross_entropy(outputs, targets)
+
+
 def network(outputs: int, activation: str | None = None) -> Model:
     model = Model.from_layer(Stack([Flatten(), Dense(outputs, activation=activation)]), SHAPE)
     model.build(device="cpu")
@@ -82,6 +92,7 @@ def trained(
         *((BinaryCrossentropy(), end, 2, 1) for end in ("sigmoid", None)),
         *((MeanSquaredError(), end, 2, 2) for end in ("softmax", "sigmoid")),
         (MeanSquaredError(), "sigmoid", 2, 1),
+        *((OwnLoss(), end, 2, 1) for end in ("sigmoid", None)),
     ],
 )
 def test_metrics_are_told_probabilities(

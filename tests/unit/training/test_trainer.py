@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cpcnn.core.errors import DataError, DivergedError, ShapeError
+from cpcnn.core.errors import DataError, DivergedError, ShapeError, UsageError
 from cpcnn.data import ArrayDataset, Augmentation, ImageDataset, Loader, Preprocessing
 from cpcnn.data.folder import scan_folder
 from cpcnn.data.samples import write_sample_images
 from cpcnn.devices import get_device
+from cpcnn.layers import Lambda
 from cpcnn.losses import CategoricalCrossentropy
 from cpcnn.metrics import get_metric
 from cpcnn.models import Model, load_model
@@ -131,6 +132,12 @@ def test_the_schedule_counts_steps_over_all_epochs(make_trainer: Make) -> None:
     assert rates == [schedule(step) for step in range(10)]
 
 
+def test_a_schedule_may_count_in_numpy(make_trainer: Make) -> None:
+    trainer = make_trainer(schedule=lambda step: np.float64(0.5))
+    rates = {type(e.learning_rate) for e in trainer.run() if isinstance(e, StepEnded)}
+    assert rates == {float}  # float64 of NumPy would make the updates of float32 weights float64
+
+
 def test_an_empty_validation_set_is_none(make_trainer: Make) -> None:
     empty = Loader(ArrayDataset(np.zeros((0, 6, 6, 1)), np.zeros(0, int)), 8)
     trainer = make_trainer(epochs=1)
@@ -142,6 +149,15 @@ def test_without_images_there_is_nothing_to_train(make_trainer: Make) -> None:
     trainer = make_trainer(train=Loader(ArrayDataset(np.zeros((0, 6, 6, 1)), np.zeros(0, int)), 8))
     with pytest.raises(DataError, match="no training images"):
         list(trainer.run())
+
+
+def test_a_model_that_cannot_be_saved_is_not_trained(make_trainer: Make, tmp_path: Path) -> None:
+    trainer = make_trainer(checkpoints=tmp_path)
+    trainer.model.root.layers.insert(0, Lambda(lambda xp, x: x, lambda xp, dy, saved: dy))
+    with pytest.raises(UsageError, match="cannot be saved"):
+        next(iter(trainer.run()))
+    trainer.checkpoints = None
+    next(iter(trainer.run()))
 
 
 def test_images_of_another_shape(make_trainer: Make) -> None:
