@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from textwrap import fill
 
 import click
@@ -36,14 +37,14 @@ def exit_code_of(error: BaseException, arguments: Sequence[str]) -> int:
     if isinstance(error, BrokenPipeError):
         silence_stdout()
         return BROKEN_PIPE
-    failure = describe(error)
+    failure = describe(error, arguments)
     if _given(arguments, "--debug") or os.environ.get("CPCNN_DEBUG", "0") not in ("", "0"):
         traceback.print_exception(error, file=sys.stderr)
     show(failure, json=_given(arguments, "--json"))
     return failure.exit_code
 
 
-def describe(error: BaseException) -> Failure:
+def describe(error: BaseException, arguments: Sequence[str]) -> Failure:
     """Return what to tell about an error."""
     from cpcnn.core.errors import CpcnnError
 
@@ -55,7 +56,11 @@ def describe(error: BaseException) -> Failure:
     if isinstance(error, click.ClickException):
         context = getattr(error, "ctx", None)
         path = context.command_path if context else "cpcnn"
-        return Failure("usage", 2, error.format_message(), f"See `{path} --help`.")
+        suggestion = f"See `{path} --help`."
+        if isinstance(error, click.NoSuchOption):
+            hint = _name_like_an_option(arguments) or _nearest_option(error) + suggestion
+            return Failure("usage", 2, f"No such option {error.option_name!r}.", hint)
+        return Failure("usage", 2, error.format_message(), suggestion)
     if isinstance(error, MemoryError):
         return Failure(
             "memory",
@@ -70,6 +75,19 @@ def describe(error: BaseException) -> Failure:
         f"Unexpected error: {detail}",
         "Run again with --debug to see where; please report it.",
     )
+
+
+def _nearest_option(error: click.NoSuchOption) -> str:
+    near = get_close_matches(error.option_name, error.possibilities or (), n=1)
+    return f"Did you mean {near[0]!r}? " if near else ""
+
+
+def _name_like_an_option(arguments: Sequence[str]) -> str:
+    """Say how to name a file whose name begins as options do, if one was named."""
+    for name in arguments:
+        if name.startswith("-") and os.path.lexists(name):
+            return f"If you mean what is called {name}, write {os.path.join('.', name)}."
+    return ""
 
 
 def show(failure: Failure, *, json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -9,6 +10,8 @@ from typing import Any, NoReturn
 import click
 
 from .commands import ALIASES, COMMANDS, load
+
+CLICKS_NARROWEST, NARROWEST = 50, 20  # columns
 
 
 class CommandLine(click.Group):
@@ -47,7 +50,7 @@ class CommandLine(click.Group):
     def main(self, args: Sequence[str] | None = None, *_: Any, **extra: Any) -> NoReturn:
         """Run a command line and exit with its code; errors are rendered here and nowhere else."""
         arguments = list(sys.argv[1:] if args is None else args)
-        extra |= {"standalone_mode": False, "prog_name": "cpcnn"}
+        extra |= {"standalone_mode": False, "prog_name": "cpcnn"} | _narrow_terminal()
         try:
             code = super().main(arguments, **extra) or 0
             sys.stdout.flush()
@@ -56,6 +59,12 @@ class CommandLine(click.Group):
 
             code = exit_code_of(error, arguments)
         sys.exit(code)
+
+
+def _narrow_terminal() -> dict[str, int]:
+    """Return how wide help may be where that is less than click ever goes down to by itself."""
+    width = shutil.get_terminal_size().columns - 2
+    return {"terminal_width": max(width, NARROWEST)} if width < CLICKS_NARROWEST else {}
 
 
 def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:

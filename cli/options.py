@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields
+from difflib import get_close_matches
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from .streams import Streams
 
@@ -27,6 +29,31 @@ def settings_option(settings: type) -> Callable[..., Callable[[Command], Command
         return click.option(*names, **attributes)
 
     return option
+
+
+def given_options() -> dict[str, str]:
+    """Return how the options on the command line are spelled, by the names of their values."""
+    context = click.get_current_context()
+    return {
+        param.name: max(param.opts, key=len)
+        for param in context.command.params
+        if isinstance(param, click.Option)
+        and param.name is not None
+        and context.get_parameter_source(param.name) is ParameterSource.COMMANDLINE
+    }
+
+
+class Choice(click.Choice):  # type: ignore[type-arg]  # no parameter before click 8.2
+    """One of several words; a wrong one is answered with the nearest."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            near = get_close_matches(str(value), self.choices, n=1)
+            if not near:
+                raise
+            self.fail(f"{error.message} Did you mean {near[0]!r}?", param, ctx)
 
 
 def output_options(command: Callable[..., int | None]) -> Callable[..., int | None]:

@@ -47,5 +47,10 @@ class Streams:
 
 
 def print_json(content: dict[str, Any]) -> None:
-    """Print one JSON document, in ASCII so that any terminal and any file name will do."""
-    click.echo(json.dumps({"schema_version": SCHEMA_VERSION} | content, indent=2, allow_nan=False))
+    """Print one JSON document."""
+    click.echo(json_text(content))
+
+
+def json_text(content: dict[str, Any]) -> str:
+    """Return one JSON document, in ASCII so that any terminal and any file name will do."""
+    return json.dumps({"schema_version": SCHEMA_VERSION} | content, indent=2, allow_nan=False)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, closing
-from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeAlias
 
-from cpcnn.jobs.events import DataFound, DeviceSelected, TrainingPrepared
-from cpcnn.jobs.settings import TrainSettings
-from cpcnn.jobs.train import train_folder
-from cpcnn.training.events import EpochEnded, TrainingEnded
+from cpcnn.jobs.events import (
+    DataFound,
+    DeviceSelected,
+    Progress,
+    TrainingPrepared,
+    TrainingResumed,
+)
+from cpcnn.jobs.train import Event
+from cpcnn.training.events import EpochEnded, TrainingEnded, TrainingStarted
 
 from .failures import INTERRUPTED
 from .interrupts import orderly_interrupt
@@ -17,15 +22,19 @@ from .streams import Streams
 from .views.text import quoted
 from .views.training import training_view
 
+Job: TypeAlias = Callable[[Progress], Generator[Event, None, None]]
+
 
 class TrainingSession:
-    """Runs a training and keeps what its events said."""
+    """Runs a training, a new or a resumed one, and keeps what its events said."""
 
-    def __init__(self, settings: TrainSettings, streams: Streams) -> None:
-        self.settings = settings
+    def __init__(self, job: Job, streams: Streams) -> None:
+        self.job = job
         self.streams = streams
         self.device: DeviceSelected | None = None
         self.data: DataFound | None = None
+        self.resumed: TrainingResumed | None = None
+        self.planned_epochs = 0
         self.prepared: TrainingPrepared | None = None
         self.epochs: list[EpochEnded] = []
         self.end: TrainingEnded | None = None
@@ -42,7 +51,7 @@ class TrainingSession:
         """Train; from the moment that training begins, Ctrl-C ends it in good order."""
         with ExitStack() as stack:
             view = stack.enter_context(training_view(self.streams))
-            events = stack.enter_context(closing(train_folder(self.settings, view.reading)))
+            events = stack.enter_context(closing(self.job(view.reading)))
             for event in events:
                 self._keep(event)
                 if isinstance(event, TrainingPrepared):
@@ -55,8 +64,13 @@ class TrainingSession:
                 self.device = event
             case DataFound():
                 self.data = event
+            case TrainingResumed():
+                self.resumed = event
+                self.epochs = list(event.history)
             case TrainingPrepared():
                 self.prepared = event
+            case TrainingStarted():
+                self.planned_epochs = event.epochs
             case EpochEnded():
                 self.epochs.append(event)
             case TrainingEnded():
@@ -70,13 +84,19 @@ class TrainingSession:
         lines = []
         if self.interrupted:
             lines.append(
-                f"Interrupted after {len(self.epochs)} of {self.settings.epochs} epochs; "
+                f"Interrupted after {len(self.epochs)} of {self.planned_epochs} epochs; "
                 "the weights so far are in last.cpcnn."
+            )
+            lines.append(f"Resume:     cpcnn train --resume {quoted(run)}")
+        if self.end.reason == "stopped":
+            lines.append(
+                f"Stopped after {len(self.epochs)} of {self.planned_epochs} epochs: "
+                "the patience for a better one is over."
             )
         if self.end.best_epoch:
             accuracy = self.end.best_accuracy
             score = "" if accuracy is None else f", validation accuracy {accuracy:.4f}"
-            lines.append(f"Best epoch: {self.end.best_epoch} of {self.settings.epochs}{score}")
+            lines.append(f"Best epoch: {self.end.best_epoch} of {self.planned_epochs}{score}")
         lines.append(f"Run:        {quoted(run)}")
         lines.append(f"Evaluate:   cpcnn eval {quoted(run)}")
         return "\n".join(lines)
@@ -90,6 +110,7 @@ class TrainingSession:
         assert prepared is not None
         return {
             "run": str(prepared.run),
+            "resumed": self._resumption(),
             "reason": self.end.reason,
             "best_epoch": self.end.best_epoch,
             "best_accuracy": self.end.best_accuracy,
@@ -104,5 +125,15 @@ class TrainingSession:
             "batch_size": prepared.batch_size,
             "bad_files": [{"path": str(b.path), "reason": b.reason} for b in prepared.bad_files],
             "ignored": [{"path": str(p), "reason": reason} for p, reason in self.data.ignored],
-            "history": [asdict(epoch) for epoch in self.epochs],
+            "notes": [*self.data.notes, *prepared.notes],
+            "history": [epoch.to_json() for epoch in self.epochs],
+        }
+
+    def _resumption(self) -> dict[str, Any] | None:
+        if self.resumed is None:
+            return None
+        return {
+            "epochs_done": len(self.resumed.history),
+            "batches_done": self.resumed.batches_done,
+            "notes": list(self.resumed.notes),
         }

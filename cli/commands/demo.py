@@ -31,8 +31,9 @@ from ..streams import Streams
     metavar="DEVICE",
     help="cpu, numpy, gpu, gpu:N or auto.",
 )
+@click.option("-q", "--quiet", is_flag=True, help="Print results only.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-def command(output: Path, device: str, debug: bool) -> int | None:
+def command(output: Path, device: str, quiet: bool, debug: bool) -> int | None:
     """Draw a small folder of images, train on it, and show the report: all in about a minute.
 
     Run again, it uses the images that are there and trains another run.
@@ -44,7 +45,7 @@ def command(output: Path, device: str, debug: bool) -> int | None:
     from .evaluate import run as evaluate
     from .train import run as train
 
-    streams = Streams()
+    streams = Streams(quiet=quiet)
     images = demo_images(output)
     settings = replace(demo_settings(images), device=device)
     streams.say(f"$ cpcnn train {quoted(images)} {_as_options(settings)}")

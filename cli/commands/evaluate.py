@@ -10,7 +10,7 @@ import click
 
 from cpcnn.jobs.settings import ON_ERROR
 
-from ..options import output_options, path_type
+from ..options import Choice, output_options, path_type
 from ..streams import Streams
 
 
@@ -19,7 +19,7 @@ from ..streams import Streams
 @click.argument("data", type=path_type(), required=False)
 @click.option(
     "--split",
-    type=click.Choice(["train", "validation", "test"]),
+    type=Choice(["train", "validation", "test"]),
     help="The images to evaluate; test, else validation, by default.",
 )
 @click.option(
@@ -49,7 +49,7 @@ from ..streams import Streams
 )
 @click.option(
     "--on-error",
-    type=click.Choice(ON_ERROR),
+    type=Choice(ON_ERROR),
     default="skip",
     show_default=True,
     help="What to do with unreadable images.",
@@ -62,6 +62,7 @@ from ..streams import Streams
 @click.option(
     "--allow-nested", is_flag=True, help="Accept folders of folders inside class folders."
 )
+@click.option("--strict-split", is_flag=True, help="Refuse images that the model was trained on.")
 @click.option(
     "-o",
     "--output",

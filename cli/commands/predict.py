@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ..options import output_options
+from cpcnn.jobs.settings import ON_ERROR
+
+from ..options import Choice, output_options, path_type
 from ..streams import Streams
 
-BAD_IMAGES = 3  # exit code
+FORMATS = ("table", "tsv", "csv", "json", "jsonl")
+NOTHING_CLASSIFIED = 3  # exit code
 
 
 @click.command("predict")
 @click.argument("arguments", nargs=-1, required=True, metavar="[MODEL] IMAGES...")
+@click.option(
+    "--model",
+    type=path_type(),
+    metavar="MODEL",
+    help="Another way to name the model; all arguments are images then.",
+)
 @click.option(
     "-k",
     "--top",
@@ -23,6 +34,19 @@ BAD_IMAGES = 3  # exit code
     show_default=True,
     metavar="N",
     help="Classes to show for each image.",
+)
+@click.option(
+    "--format",
+    "layout",
+    type=Choice(FORMATS),
+    help="By default a table on a terminal, tab-separated lines elsewhere, and for a FILE what "
+    "its name ends in.",
+)
+@click.option(
+    "-o", "--output", type=path_type(), metavar="FILE", help="Write the predictions to a new file."
+)
+@click.option(
+    "-0", "--null", is_flag=True, help="Paths on standard input end in NUL, as of find -print0."
 )
 @click.option(
     "-b",
@@ -49,32 +73,61 @@ BAD_IMAGES = 3  # exit code
     metavar="DEVICE",
     help="cpu, numpy, gpu, gpu:N or auto.",
 )
+@click.option(
+    "--on-error",
+    type=Choice(ON_ERROR),
+    default="skip",
+    show_default=True,
+    help="What to do with an unreadable image: a line that says so, or stop.",
+)
 @output_options
-def command(streams: Streams, arguments: tuple[str, ...], **values: Any) -> int | None:
-    """Classify images and print a line for each: path, class, probability, separated by tabs.
+def command(
+    streams: Streams,
+    arguments: tuple[str, ...],
+    model: Path | None,
+    layout: str | None,
+    output: Path | None,
+    null: bool,
+    **values: Any,
+) -> int | None:
+    """Classify images and print path, class and probability of each.
 
     MODEL is a checkpoint file or a run directory, by default the last run in runs/. IMAGES are
-    files, folders or patterns; the lines are in their order. An image that cannot be read gets a
-    line that says so, and the exit code is 3.
+    files, folders, patterns, or - for a list of paths on standard input. The lines are in their
+    order. An image that cannot be read gets a line that says so; the exit code is 3 if that is all
+    of them.
     """
+    from cpcnn.jobs.image_paths import LIST
     from cpcnn.jobs.model_source import is_model
-    from cpcnn.jobs.predict import PredictSettings, predict_images
+    from cpcnn.jobs.predict import PredictSettings
 
-    from ..views.predictions import prediction_document, prediction_line
-    from ..views.text import counted
+    from ..path_list import listed_paths
+    from ..prediction_session import PredictionSession
 
-    first = Path(arguments[0])
-    model, images = (first, arguments[1:]) if is_model(first) else (None, arguments)
-    settings = PredictSettings(images=images, model=model, **values)
-    documents = []
-    bad = 0
-    with streams.reserved():
-        for prediction in predict_images(settings):
-            bad += bool(prediction.error)
-            streams.result(prediction_line(prediction))
-            if streams.json:
-                documents.append(prediction_document(prediction))
-    streams.document({"predictions": documents})
-    if bad:
-        streams.say(f"{counted(bad, 'image')} could not be read.")
-    return BAD_IMAGES if bad else 0
+    if model is None and is_model(Path(arguments[0])):
+        model, arguments = Path(arguments[0]), arguments[1:]
+    if null and LIST not in arguments:
+        raise click.UsageError("-0 goes with -, the list of paths on standard input.")
+    layout = _layout(layout, output, json=streams.json)
+    if layout == "json" and output is None:
+        streams = replace(streams, json=True)
+    session = PredictionSession(layout, output, streams)
+    session.run(PredictSettings(arguments, model, **values), listed_paths(null=null))
+    return NOTHING_CLASSIFIED if session.bad == session.images else 0
+
+
+def _layout(asked: str | None, output: Path | None, *, json: bool) -> str:
+    """Return the format of the predictions."""
+    if json and output is None:
+        if asked not in (None, "json"):
+            raise click.UsageError(
+                f"--json and --format {asked} cannot both have stdout; with -o FILE, the "
+                "predictions go there."
+            )
+        return "json"
+    if asked is not None:
+        return asked
+    if output is not None:
+        ending = output.suffix.lower().removeprefix(".")
+        return ending if ending in FORMATS else "tsv"
+    return "table" if sys.stdout.isatty() else "tsv"

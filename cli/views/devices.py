@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from textwrap import wrap
 
 from cpcnn.devices import DeviceStatus
 
-from .text import printable
-
-WIDTH = 80
+from .text import hung
 
 
 def devices_text(devices: Sequence[DeviceStatus], chosen: str) -> str:
@@ -22,7 +19,7 @@ def devices_text(devices: Sequence[DeviceStatus], chosen: str) -> str:
         if device.name == chosen:
             text += " (chosen by auto)"
         head = f"{device.name:<{width}}  {usable:<10}  "
-        lines += _hung(head, text)
+        lines += hung(head, text)
     return "\n".join(lines)
 
 
@@ -43,11 +40,5 @@ def ops_text(
     for op, found in ops.items():
         for position, (device, names) in enumerate(found.items()):
             head = f"{'' if position else op:<{op_width}}  {device:<{device_width}}  "
-            lines += _hung(head, ", ".join(names))
+            lines += hung(head, ", ".join(names))
     return "\n".join(lines)
-
-
-def _hung(head: str, text: str) -> list[str]:
-    """Return a text wrapped beside its head; commands in it break between words only."""
-    body = wrap(printable(text), WIDTH - len(head), break_on_hyphens=False) or [""]
-    return [head + body[0], *(" " * len(head) + line for line in body[1:])]

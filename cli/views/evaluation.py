@@ -8,9 +8,8 @@ from dataclasses import replace
 from cpcnn.evaluate.report import ClassificationReport
 from cpcnn.jobs.evaluate import Evaluated, EvaluationPrepared
 
-from .text import bad_file_lines, printable, quoted, shorten
+from .text import bad_file_lines, columns, printable, quoted, shorten
 
-WIDTH = 80
 LONGEST_NAME = 38  # leaves room for the four columns of the table
 LONGEST_PAIR_NAME = 30
 LARGEST_MATRIX = 12  # classes
@@ -58,7 +57,7 @@ def confusion_lines(report: ClassificationReport) -> Iterator[str]:
     names = [shorten(name, 16) for name in report.classes]
     named_width = max(cell, *map(len, names))
     label_width = max(map(len, names))
-    fits = label_width + len(names) * (named_width + 2) <= WIDTH
+    fits = label_width + len(names) * (named_width + 2) <= columns()
     if fits:
         heads, rows, cell = names, names, named_width
     else:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, TextIO
 from ..streams import Streams
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress, ProgressColumn, TaskID
+
+ROOM_FOR_A_BAR = 72  # columns
 
 
 def is_live(stream: TextIO) -> bool:
@@ -22,27 +24,38 @@ def is_live(stream: TextIO) -> bool:
 def live_progress() -> Iterator[Progress]:
     """Show progress on stderr while the block runs; the line disappears with it."""
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import Progress
 
+    console = Console(stderr=True)
     with Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=10),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[status]}", markup=False),
-        TimeRemainingColumn(compact=True),
-        console=Console(stderr=True),
+        *(_columns() if console.width >= ROOM_FOR_A_BAR else _narrow_columns()),
+        console=console,
         refresh_per_second=5,
         transient=True,
         redirect_stdout=False,
         redirect_stderr=False,
     ) as progress:
         yield progress
+
+
+def _columns() -> list[ProgressColumn]:
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    return [
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=10),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[status]}", markup=False),
+        TimeRemainingColumn(compact=True),
+    ]
+
+
+def _narrow_columns() -> list[ProgressColumn]:
+    """One text, which is cut at its end, so that the most important comes first."""
+    from rich.progress import TextColumn
+
+    text = "{task.description} {task.percentage:>3.0f}% {task.fields[status]}"
+    return [TextColumn(text, markup=False)]
 
 
 class MovingTask:

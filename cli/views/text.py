@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import shlex
+import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from textwrap import wrap
 
 from cpcnn.jobs.events import BadFile
 from cpcnn.jobs.printable import printable
 
 __all__ = [
     "bad_file_lines",
+    "columns",
     "counted",
+    "hung",
     "listed",
     "printable",
     "printable_lines",
@@ -20,6 +25,21 @@ __all__ = [
 ]
 
 BAD_FILES_SHOWN = 5
+WIDTH = 80
+
+
+def columns() -> int:
+    """Return how wide a result may be: 80 columns, fewer on a terminal that is narrower."""
+    if not sys.stdout.isatty():
+        return WIDTH
+    return min(WIDTH, shutil.get_terminal_size().columns)
+
+
+def hung(head: str, text: str) -> list[str]:
+    """Return a text wrapped beside its head; commands in it break between words only."""
+    room = max(columns() - len(head), 20)
+    body = wrap(printable(text), room, break_long_words=False, break_on_hyphens=False) or [""]
+    return [head + body[0], *(" " * len(head) + line for line in body[1:])]
 
 
 def printable_lines(text: str) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from cpcnn.data.folder import UNSPLIT
-from cpcnn.jobs.events import DataFound, DeviceSelected, TrainingPrepared
+from cpcnn.data.image_folder import UNSPLIT
+from cpcnn.jobs.events import DataFound, DeviceSelected, TrainingPrepared, TrainingResumed
 from cpcnn.jobs.run_directory import BAD_FILES
 from cpcnn.training.events import EpochEnded, StepEnded, TrainingStarted
 
@@ -18,6 +18,9 @@ from .text import bad_file_lines, counted, listed, printable, quoted
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+
+METRIC_WORDS = {"macro_f1": "f1", "macro_recall": "recall"}  # of the validation
 
 
 class TrainingView:
@@ -40,6 +43,8 @@ class TrainingView:
                 self.say(device_line(event))
             case DataFound():
                 self.say_all(data_lines(event))
+            case TrainingResumed():
+                self.say_all(resumed_lines(event))
             case TrainingPrepared():
                 self.say_all(prepared_lines(event))
             case EpochEnded():
@@ -111,13 +116,25 @@ def data_lines(event: DataFound) -> Iterator[str]:
     if event.ignored:
         names = [f"{path.name} ({reason})" for path, reason in event.ignored]
         yield f"Ignored: {listed(names, 3)}"
+    yield from (f"Note: {printable(note)}" for note in event.notes)
+
+
+def resumed_lines(event: TrainingResumed) -> Iterator[str]:
+    """Yield where training goes on, and what is not as it was before."""
+    where = f"after epoch {len(event.history)} of {event.epochs}"
+    if event.batches_done:
+        where += f" and step {event.batches_done} of {event.batches_per_epoch}"
+    yield f"Resume: {quoted(event.run)} {where}"
+    for note in event.notes:
+        yield f"  {printable(note)}"
 
 
 def prepared_lines(event: TrainingPrepared) -> Iterator[str]:
     """Yield what is trained on what."""
     if event.bad_files:
         yield from bad_file_lines(event.bad_files)
-        yield f"  (all of them are listed in {quoted(event.run / BAD_FILES)})"
+        if (event.run / BAD_FILES).is_file():  # not in a dry run
+            yield f"  (all of them are listed in {quoted(event.run / BAD_FILES)})"
     height, width, channels = event.input_shape
     colour = "grey" if channels == 1 else "colour"
     shape = f"{height}x{width} {colour} images"
@@ -128,20 +145,26 @@ def prepared_lines(event: TrainingPrepared) -> Iterator[str]:
     elif event.validation_images:
         held_out = f"{event.validation_images:,} to validate"
     yield f"Train:  {event.train_images:,} images, batch {event.batch_size}; {held_out}"
+    yield from (f"Note: {printable(note)}" for note in event.notes)
+
+
+def _monitored(event: EpochEnded) -> list[tuple[str, float]]:
+    """Return what --monitor looks at beside accuracy and loss."""
+    metrics = event.validation_metrics
+    return [(name, metrics[name]) for name in METRIC_WORDS if name in metrics]
 
 
 def epoch_line(event: EpochEnded) -> str:
     """Return the one line of an epoch."""
     digits = len(str(event.epochs))
-    cells = [
-        f"Epoch {event.epoch:>{digits}}/{event.epochs}",
-        f"loss {event.train_loss:.3f}",
-        f"acc {event.train_accuracy:.4f}",
-    ]
+    cells = [f"Epoch {event.epoch:>{digits}}/{event.epochs}", f"loss {event.train_loss:.3f}"]
+    if not event.validation_metrics:  # else there is no room for it in 80 columns
+        cells.append(f"acc {event.train_accuracy:.4f}")
     if event.validation_loss is not None and event.validation_accuracy is not None:
         cells += [
             f"val-loss {event.validation_loss:.3f}",
             f"val-acc {event.validation_accuracy:.4f}",
         ]
+    cells += [f"{METRIC_WORDS[name]} {value:.4f}" for name, value in _monitored(event)]
     cells += [f"{event.images_per_second:.0f} img/s", "*" if event.best else ""]
     return " ".join(cells).rstrip()

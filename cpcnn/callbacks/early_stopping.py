@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from numpy.typing import NDArray
 
+from ..core.errors import UsageError
 from ..core.options import check_number, check_whole
 from ..training.events import EpochEnded, Event, TrainingEnded
 from ..training.trainer import Trainer
@@ -55,30 +57,63 @@ class EarlyStopping:
         self.best, self._weights = None, None
         self.best_epoch = self.stopped_epoch = self._wait = 0
 
+    def resume(self, history: Sequence[EpochEnded]) -> None:
+        """Count on from the epochs before; after a stop counting begins anew.
+
+        UsageError with `restore_best_weights`, since nobody knows the weights of those epochs.
+        """
+        if self.restore_best_weights:
+            raise UsageError(
+                "EarlyStopping(restore_best_weights=True) cannot resume: the weights of the best "
+                "epoch before are not known.",
+                suggestion="Leave it out; best.cpcnn has them.",
+            )
+        self._count_again(history)
+
+    def stopped_after(self, history: Sequence[EpochEnded]) -> bool:
+        """Whether a training with this history was stopped after the last of its epochs."""
+        return replace(self)._count_again(history)
+
+    def _count_again(self, history: Sequence[EpochEnded]) -> bool:
+        over = False
+        for event in history:
+            over = event.epoch > self.start_from_epoch and self._is_over(event)
+            if over:
+                self._wait = 0
+        return over
+
     def __call__(self, event: Event) -> None:
         if isinstance(event, EpochEnded) and event.epoch > self.start_from_epoch:
-            self._look(event.epoch - 1, self._monitor.read(event))
+            self._look(event)
         elif isinstance(event, TrainingEnded):
             self._finish()
 
-    def _look(self, epoch: int, value: float) -> None:
-        self._wait += 1
-        better = self._monitor.is_better(value, self.best)
-        if better or (self.restore_best_weights and self._weights is None):
+    def _look(self, event: EpochEnded) -> None:
+        over, epoch = self._is_over(event), event.epoch - 1
+        if self.restore_best_weights:
             self._keep(epoch)
-        if better:
-            self.best = value
-            if self.baseline is None or self._monitor.is_better(value, self.baseline):
-                self._wait = 0
-        elif self._wait >= self.patience and epoch > 0:
+        if over:
             self.stopped_epoch = epoch
             self._trainer.request_stop("stopped")
 
     def _keep(self, epoch: int) -> None:
-        self.best_epoch = epoch
-        if self.restore_best_weights:
+        """Keep the weights of the best epoch, or of the first one while none is good."""
+        if self._weights is None:
+            self.best_epoch = epoch
+        if self.best_epoch == epoch:
             with self._trainer.evaluated_weights():
                 self._weights = self._trainer.model.store.get_weights()
+
+    def _is_over(self, event: EpochEnded) -> bool:
+        """Take note of an epoch, and say whether patience is at its end."""
+        value, epoch = self._monitor.read(event), event.epoch - 1
+        self._wait += 1
+        if self._monitor.is_better(value, self.best):
+            self.best, self.best_epoch = value, epoch
+            if self.baseline is None or self._monitor.is_better(value, self.baseline):
+                self._wait = 0
+            return False
+        return self._wait >= self.patience and epoch > 0
 
     def _finish(self) -> None:
         if self.stopped_epoch and self.verbose:

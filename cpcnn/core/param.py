@@ -26,6 +26,7 @@ class Param:
 
     `value` and, when trainable, `grad` are views into the flat buffers of a ParamStore from
     `build` on. `decay` says whether weight decay applies (kernels yes, biases and norms no).
+    A parameter that is `learned` is neither trained nor decayed while it is `frozen`.
     """
 
     def __init__(
@@ -33,11 +34,20 @@ class Param:
     ) -> None:
         self.shape = shape
         self.initializer = initializer
-        self.trainable = trainable
-        self.decay = decay and trainable
+        self.frozen = False
+        self.learned = trainable
+        self._decayed = decay and trainable
         self.value: Array = None  # type: ignore[assignment]
         self.grad: Array | None = None
         self.store: ParamStore | None = None
+
+    @property
+    def trainable(self) -> bool:
+        return self.learned and not self.frozen
+
+    @property
+    def decay(self) -> bool:
+        return self._decayed and not self.frozen
 
     @property
     def size(self) -> int:
@@ -114,6 +124,7 @@ class ParamStore:
             reshape = device.xp.reshape
             param.store = self
             param.value = reshape(self.values[start:stop], param.shape)
+            param.grad = None  # a frozen one had a gradient before
             if param.trainable:
                 param.grad = reshape(self.grads[start:stop], param.shape)
 

@@ -3,7 +3,8 @@
 from .augment import Augmentation, Warp
 from .dataset import ArrayDataset, Dataset, ImageDataset
 from .decode import IMAGE_EXTENSIONS, BadImage, Header, decode, read_header
-from .folder import ImageFolder, Sample, scan_folder
+from .folder import scan_folder
+from .image_folder import ImageFolder, Sample
 from .loader import Batch, Loader
 from .preprocess import Preprocessing, choose_channels, choose_size, read_headers
 from .resize import RESIZE_MODES, resize

@@ -43,10 +43,10 @@ class Warp:
 class Augmentation:
     """Ranges of random changes; zero or False leaves one out.
 
-    `shift` is a fraction of each side: whole pixels with reflected borders on its own, fractions of
-    pixels as part of a warp. `rotation` and `shear` are degrees, drawn from [-value, value]; `zoom`
-    z draws one factor per axis from [1 - z, 1 + z]. Rotation, shift, shear and zoom compose about
-    the centre in this order, as in Keras.
+    `shift` is a fraction of each side: whole pixels with reflected borders on its own, whole pixels
+    beside a `vertical_flip`, fractions of pixels as part of any other warp. `rotation` and `shear`
+    are degrees, drawn from [-value, value]; `zoom` z draws one factor per axis from [1 - z, 1 + z].
+    Rotation, shift, shear and zoom compose about the centre in this order, as in Keras.
     """
 
     horizontal_flip: bool = False
@@ -54,6 +54,7 @@ class Augmentation:
     rotation: float = 0.0
     shear: float = 0.0
     zoom: float = 0.0
+    vertical_flip: bool = False
 
     def __post_init__(self) -> None:
         for name, limit in LIMITS.items():
@@ -63,10 +64,11 @@ class Augmentation:
                 raise UsageError(f"augmentation: {name} must lie in [0, {limit:g}), not {value}.")
 
     def __bool__(self) -> bool:
-        return self.horizontal_flip or self.shift > 0.0 or self._warps
+        return self.horizontal_flip or self.vertical_flip or self.shift > 0.0 or self._bends
 
     @property
-    def _warps(self) -> bool:
+    def _bends(self) -> bool:
+        """Whether pixels may come to lie between pixels."""
         return self.rotation > 0.0 or self.shear > 0.0 or self.zoom > 0.0
 
     def draw(
@@ -80,25 +82,35 @@ class Augmentation:
         random = Philox(seed, "augment", epoch)
         flip, down, right, turn = _columns(random.uniform(index, 4))
         warp = Warp(flip=flip < 0.5 if self.horizontal_flip else None)
-        if self._warps:
-            shear, zoom_down, zoom_right = _columns(random.child("warp").uniform(index, 3))
-            affine = compose(
-                rotation=np.radians(_symmetric(turn, self.rotation)),
-                shift=(
-                    _symmetric(down, self.shift * height),
-                    _symmetric(right, self.shift * width),
-                ),
-                shear=np.radians(_symmetric(shear, self.shear)),
-                zoom=(
-                    1.0 + _symmetric(zoom_down, self.zoom),
-                    1.0 + _symmetric(zoom_right, self.zoom),
-                ),
-            )
+        if self._bends or self.vertical_flip:
+            spread = _symmetric if self._bends else _whole
+            shift = spread(down, self.shift * height), spread(right, self.shift * width)
+            affine = self._affine(random, index, turn, shift)
             return Warp(flip=warp.flip, affine=affine.astype(np.float32))
         if self.shift > 0.0:
             offsets = [_whole(down, self.shift * height), _whole(right, self.shift * width)]
-            return Warp(flip=warp.flip, crop=np.stack(offsets, axis=1))
+            return Warp(flip=warp.flip, crop=np.stack(offsets, axis=1).astype(np.int32))
         return warp
+
+    def _affine(
+        self,
+        random: Philox,
+        index: NDArray[np.int64],
+        turn: NDArray[np.float64],
+        shift: tuple[NDArray[np.float64], NDArray[np.float64]],
+    ) -> NDArray[np.float64]:
+        shear, zoom_down, zoom_right = _columns(random.child("warp").uniform(index, 3))
+        affine = compose(
+            rotation=np.radians(_symmetric(turn, self.rotation)),
+            shift=shift,
+            shear=np.radians(_symmetric(shear, self.shear)),
+            zoom=(1.0 + _symmetric(zoom_down, self.zoom), 1.0 + _symmetric(zoom_right, self.zoom)),
+        )
+        if self.vertical_flip:
+            (upside_down,) = _columns(random.child("vertical").uniform(index, 1))
+            # after the warp, as in Keras: row i is what the warp alone puts at H-1-i
+            affine[:, :, 0] *= np.where(upside_down < 0.5, -1.0, 1.0)[:, np.newaxis]
+        return affine
 
     def to_config(self) -> dict[str, Any]:
         """Return the settings as plain JSON values."""
@@ -153,7 +165,7 @@ def _symmetric(uniform: NDArray[np.float64], limit: float) -> NDArray[np.float64
     return (2.0 * uniform - 1.0) * limit
 
 
-def _whole(uniform: NDArray[np.float64], limit: float) -> NDArray[np.int32]:
+def _whole(uniform: NDArray[np.float64], limit: float) -> NDArray[np.float64]:
     """Spread [0, 1) evenly over the whole numbers from -limit to limit."""
     most = math.floor(limit)
-    return (np.floor(uniform * (2 * most + 1)) - most).astype(np.int32)
+    return np.floor(uniform * (2 * most + 1)) - most

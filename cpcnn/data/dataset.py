@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..core.errors import DataError, UsageError
 from .decode import BadImage
-from .folder import Sample, empty_classes
+from .image_folder import Sample, empty_classes
+from .manifest import sha256_of
 from .memory import available_memory
 from .preprocess import Preprocessing
 from .statistics import measure_statistics
@@ -43,7 +44,8 @@ class ImageDataset:
 
     The decoded images are kept as uint8 if they fit `memory_limit` bytes (by default a quarter of
     the available memory); else `gather` decodes them again each time. `bad` lists the files that
-    `prepare` could not read; `samples` and `labels` hold the others.
+    `prepare` could not read; `samples` and `labels` hold the others. `digests` has the SHA-256 of
+    each of their files, if `prepare` was asked for them.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class ImageDataset:
         self.preprocessing = preprocessing
         self.labels = _label_indices(self.samples, self.classes)
         self.bad: list[BadImage] = []
+        self.digests: tuple[str, ...] = ()
         self._memory_limit = memory_limit
         self._images: NDArray[np.uint8] | None = None
         self._rows: NDArray[np.int64] | None = None  # of the good samples, where some are bad
@@ -82,8 +85,11 @@ class ImageDataset:
         workers: int = 2,
         on_error: Literal["skip", "fail"] = "skip",
         progress: Progress | None = None,
+        digests: bool = False,
     ) -> None:
         """Decode every file once, in `workers` threads; `progress(done, total)` is called here.
+
+        With `digests` the content of each file is hashed by the same threads.
 
         Unreadable files are dropped and listed in `bad`, in the order of `samples` ("skip"), or
         raise a DataError that names them ("fail"). It is also raised if no image is left.
@@ -91,8 +97,9 @@ class ImageDataset:
         if on_error not in ("skip", "fail"):
             raise UsageError(f"on_error must be 'skip' or 'fail', not {on_error!r}.")
         images = self._allocate()
+        hashes = [""] * len(self) if digests else None
         bad: dict[int, BadImage] = {}
-        for done, failures in self._decode_all(images, workers):
+        for done, failures in self._decode_all(images, hashes, workers):
             bad.update(failures)
             if progress is not None:
                 progress(done, len(self))
@@ -100,6 +107,7 @@ class ImageDataset:
             raise _bad_files(self._in_order(bad), len(self))
         if len(bad) == len(self):
             raise _nothing_left(self._in_order(bad))
+        self.digests = tuple(hashes or ())
         self._keep(images, bad)
 
     def gather(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
@@ -130,7 +138,7 @@ class ImageDataset:
         return np.empty(shape, np.uint8) if np.prod(shape, dtype=np.int64) <= limit else None
 
     def _decode_all(
-        self, images: NDArray[np.uint8] | None, workers: int
+        self, images: NDArray[np.uint8] | None, hashes: list[str] | None, workers: int
     ) -> Iterator[tuple[int, dict[int, BadImage]]]:
         """Decode chunk by chunk in threads; yield the number of files done and new failures."""
         from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -139,7 +147,9 @@ class ImageDataset:
         pool = ThreadPoolExecutor(max(1, workers), thread_name_prefix="cpcnn-decode")
         done = 0
         try:
-            tasks = {pool.submit(self._decode_chunk, chunk, images): chunk for chunk in chunks}
+            tasks = {
+                pool.submit(self._decode_chunk, chunk, images, hashes): chunk for chunk in chunks
+            }
             for task in as_completed(tasks):
                 done += len(tasks[task])
                 yield done, task.result()
@@ -147,7 +157,9 @@ class ImageDataset:
             # After an error or Ctrl-C only the few chunks in progress are waited for.
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _decode_chunk(self, chunk: range, images: NDArray[np.uint8] | None) -> dict[int, BadImage]:
+    def _decode_chunk(
+        self, chunk: range, images: NDArray[np.uint8] | None, hashes: list[str] | None
+    ) -> dict[int, BadImage]:
         bad = {}
         for position in chunk:
             try:
@@ -157,6 +169,8 @@ class ImageDataset:
                 continue
             if images is not None:
                 images[position] = image
+            if hashes is not None:  # the file was read just now: it comes from the system's cache
+                hashes[position] = sha256_of(self.samples[position].path)
         return bad
 
     def _keep(self, images: NDArray[np.uint8] | None, bad: dict[int, BadImage]) -> None:
@@ -167,6 +181,8 @@ class ImageDataset:
         if bad:
             self._rows = np.setdiff1d(np.arange(len(self)), list(bad))
             self.samples = tuple(self.samples[row] for row in self._rows)
+            if self.digests:
+                self.digests = tuple(self.digests[row] for row in self._rows)
             self.labels = self.labels[self._rows]
 
     @staticmethod
@@ -256,7 +272,7 @@ def _bad_files(bad: Sequence[BadImage], total: int) -> DataError:
     files = f"1 of {total} files" if len(bad) == 1 else f"{len(bad)} of {total} files"
     return DataError(
         f"{files} cannot be read as images:{_listing(bad)}",
-        suggestion="Repair or remove them, or have bad files skipped.",
+        suggestion="Repair or remove them, or have bad files skipped (--on-error skip).",
     )
 
 

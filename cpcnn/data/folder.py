@@ -1,8 +1,9 @@
 """Reading a folder of images: its splits, its classes, and everything that was passed over.
 
-Two layouts are understood. Class folders, `root/<class>/…/<image>`; and split folders,
-`root/<split>/<class>/…/<image>`, where a split goes by any of its usual names. The class is always
-the first folder below the root or the split; deeper folders only group its images.
+Three layouts are understood. Class folders, `root/<class>/…/<image>`; split folders,
+`root/<split>/<class>/…/<image>`, where a split goes by any of its usual names; and images anywhere
+below a root whose metadata.csv gives each its label, and perhaps its split. In folders the class is
+always the first one below the root or the split; deeper folders only group its images.
 """
 
 from __future__ import annotations
@@ -10,53 +11,29 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 from ..core.errors import DataError
 from .decode import IMAGE_EXTENSIONS
-from .walk import Ignored, Walker
+from .image_folder import (
+    SPLIT_NAMES,
+    SPLIT_OF,
+    UNSPLIT,
+    ImageFolder,
+    Sample,
+    counted,
+    empty_classes,
+    listing,
+)
+from .metadata import LABEL, SPLIT, TABLE, missing_columns, read_table
+from .table_layout import folder_from, labelled_by, without_table
+from .walk import Walker
 
-SPLIT_NAMES: Mapping[str, tuple[str, ...]] = {
-    "train": ("train", "training"),
-    "validation": ("validation", "valid", "val", "dev"),
-    "test": ("test", "testing", "eval", "evaluation"),
-}
-SPLIT_OF = {name: split for split, names in SPLIT_NAMES.items() for name in names}
-UNSPLIT = "all"
-NAMES_SHOWN = 10
 ARCHIVES = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar"})
 LAYOUT = "Expected one folder per class, such as images/cat/1.jpg, or train/cat/1.jpg and so on."
 
 ClassImages = dict[str, tuple[Path, list[Path]]]  # class -> its folder, its images
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One image file and the name of its class."""
-
-    path: Path
-    label: str
-
-
-@dataclass(frozen=True)
-class ImageFolder:
-    """What `scan_folder` found.
-
-    `splits` has the keys "train", "validation", "test" as far as they exist, or "all" alone where
-    the folder is not split; samples are sorted by class and path. `classes` is sorted and holds
-    the classes of all splits. `ignored` lists what was passed over, with the reason.
-    """
-
-    root: Path
-    splits: dict[str, tuple[Sample, ...]]
-    classes: tuple[str, ...]
-    ignored: tuple[Ignored, ...]
-
-    def count(self, split: str) -> dict[str, int]:
-        """Return the number of images of every class in one split."""
-        counts = Counter(sample.label for sample in self.splits[split])
-        return {name: counts[name] for name in self.classes}
 
 
 def scan_folder(
@@ -67,8 +44,13 @@ def scan_folder(
     allow_nested: bool = False,
     find_splits: bool = True,
     follow_links: bool = True,
+    use_table: bool = True,
 ) -> ImageFolder:
     """Find the classes, splits and image files of a folder; no image is opened.
+
+    A metadata.csv with the columns `file_name` and `label` stands for class folders; images it
+    does not name are passed over. A column `split` in it stands for split folders, also where the
+    classes are folders. Without `use_table` it is a file like any other.
 
     With `training`, there must be images to train on (a train split or an unsplit folder) of two
     classes or more, and of every class unless `allow_empty_classes`; a test folder that is not
@@ -76,13 +58,17 @@ def scan_folder(
 
     Images lying in several folders inside class folders are taken as groups of one class, unless
     all of a split's images lie so and no two classes share a folder name: that may as well be
-    `<group>/<class>/`, and is refused unless `allow_nested`. Without `find_splits` every folder is
-    a class, whatever its name. Without `follow_links`, links to folders inside class folders are
-    passed over. Raises DataError for every layout that cannot be used, saying what was found.
+    `<group>/<class>/`, and is refused unless `allow_nested`. So is a folder inside a class folder
+    that has the name of another class. Without `find_splits` every folder is a class, whatever its
+    name. Without `follow_links`, links to folders inside class folders are passed over. Raises
+    DataError for every layout that cannot be used, saying what was found.
     """
     root = Path(root)
     _check_root(root)
+    table = read_table(root) if use_table else None
     walker = Walker([root, *root.resolve().parents], follow_links=follow_links)
+    if table is not None and LABEL in table.columns:
+        return folder_from(table, labelled_by(table, walker), walker, training, allow_empty_classes)
     folders, files = walker.entries(root)
     folders = walker.unseen(folders)
     split_folders = _find_splits(root, folders, walker) if find_splits else {}
@@ -98,7 +84,18 @@ def scan_folder(
     if not allow_nested:
         for classes in found.values():
             _check_nesting(root, classes)
-    return _image_folder(root, found, walker)
+    folder = _image_folder(root, found, walker)
+    if table is None:
+        return folder
+    folder = replace(folder, table=table, ignored=without_table(folder.ignored, table))
+    if SPLIT not in table.columns:
+        return folder
+    if UNSPLIT not in found:
+        raise DataError(
+            f"{root} is split twice: by its folders and by the column {SPLIT} of {TABLE}.",
+            suggestion="Rename the column, or sort the images into class folders alone.",
+        )
+    return folder_from(table, folder.splits[UNSPLIT], walker, training, allow_empty_classes)
 
 
 def _image_folder(root: Path, found: dict[str, ClassImages], walker: Walker) -> ImageFolder:
@@ -152,8 +149,8 @@ def _find_splits(root: Path, folders: Sequence[Path], walker: Walker) -> dict[st
         splits[split] = folder
     if with_images and "train" not in splits:
         raise DataError(
-            f"{root} mixes split folders ({_names(named)}) with other folders that hold images "
-            f"({_names(with_images)}), and has no train folder.",
+            f"{root} mixes split folders ({listing(named)}) with other folders that hold images "
+            f"({listing(with_images)}), and has no train folder.",
             suggestion="Move the class folders into train/, or the split folders elsewhere.",
         )
     for folder in others:
@@ -187,10 +184,13 @@ def _scan_splits(
         elif training and split == "test" and len(split_folders) > 1:
             walker.ignore(folder, "a test folder without class folders")
         else:
-            count = _count(len(images), "image")
+            count = counted(len(images), "image")
+            hint = f"Sort its images into one folder per class: {folder}/<class>/."
+            if (folder / TABLE).is_file():
+                hint = f"Move its {TABLE} up to {folder.parent}, with names like {folder.name}/"
+                hint += "1.png and a column split."
             raise DataError(
-                f"the {split} folder {folder} holds {count} and no class folder.",
-                suggestion=f"Sort its images into one folder per class: {folder}/<class>/.",
+                f"the {split} folder {folder} holds {count} and no class folder.", suggestion=hint
             )
     return found
 
@@ -240,17 +240,6 @@ def _check_training(root: Path, found: dict[str, ClassImages], allow_empty_class
         raise empty_classes(counts, "" if source == UNSPLIT else "in the train folder ")
 
 
-def empty_classes(counts: Mapping[str, int], where: str = "") -> DataError:
-    """Return the error for classes that have no image to train on, with all classes' counts."""
-    empty = [name for name, count in counts.items() if not count]
-    number = "1 class has" if len(empty) == 1 else f"{len(empty)} classes have"
-    listed = _names(f"{name} {count}" for name, count in counts.items())
-    return DataError(
-        f"{number} no image {where}to train on: {_names(empty)}. Images per class: {listed}.",
-        suggestion="Add images, remove the class folder, or allow empty classes.",
-    )
-
-
 def _no_images(root: Path, found: dict[str, ClassImages], walker: Walker) -> DataError:
     files = Counter(
         path.suffix.lower() or "extensionless"
@@ -259,10 +248,10 @@ def _no_images(root: Path, found: dict[str, ClassImages], walker: Walker) -> Dat
     )
     hidden = sum(reason == "hidden" for _, reason in walker.ignored)
     folders = sum(len(classes) for classes in found.values())
-    parts = [_count(number, f"{kind} file") for kind, number in files.most_common(3)]
-    parts.append(_count(folders, "subfolder"))
+    parts = [counted(number, f"{kind} file") for kind, number in files.most_common(3)]
+    parts.append(counted(folders, "subfolder"))
     if hidden:
-        parts.append(_count(hidden, "hidden entry", "hidden entries"))
+        parts.append(counted(hidden, "hidden entry", "hidden entries"))
     if not files and not folders and not hidden:
         return DataError(f"{root} is an empty folder.", suggestion=LAYOUT)
     kinds = " ".join(sorted(IMAGE_EXTENSIONS))
@@ -274,9 +263,10 @@ def _no_images(root: Path, found: dict[str, ClassImages], walker: Walker) -> Dat
 
 def _loose_images(root: Path, images: Sequence[Path]) -> DataError:
     parent = root.resolve().parent
+    hint = f"If {root.resolve().name} is itself a class, point at {parent}. {LAYOUT}"
     return DataError(
-        f"{root} holds {_count(len(images), 'image')} directly, but no class folder with images.",
-        suggestion=f"If {root.resolve().name} is itself a class, point at {parent}. {LAYOUT}",
+        f"{root} holds {counted(len(images), 'image')} directly, but no class folder with images.",
+        suggestion=missing_columns(root) or hint,
     )
 
 
@@ -285,7 +275,7 @@ def _one_class(root: Path, label: str, folder: Path) -> DataError:
     inner = [path.name for path in _subfolders(folder) if _holds_images(path)]
     parent, name = root.resolve().parent, root.resolve().name
     if len(inner) > 1:
-        hint = f"It holds {len(inner)} folders ({_names(inner)}): did you mean {folder}?"
+        hint = f"It holds {len(inner)} folders ({listing(inner)}): did you mean {folder}?"
     elif folder.parent == root:
         hint = f"If {name} is itself one class of several, point at {parent}; "
         hint += f"else add a folder for every other class beside {label}."
@@ -295,6 +285,22 @@ def _one_class(root: Path, label: str, folder: Path) -> DataError:
     return DataError(message, suggestion=hint)
 
 
+def _check_inner_names(classes: ClassImages) -> None:
+    """Refuse a folder inside a class folder that goes by the name of another class."""
+    for label, (folder, images) in classes.items():
+        depth = len(folder.parts)
+        groups = Counter(image.parts[depth:-1] for image in images)
+        for group, count in groups.items():
+            other = next((name for name in group if name != label and name in classes), None)
+            if other is not None:
+                raise DataError(
+                    f"the folder {folder.joinpath(*group)} lies in class {label} and is named "
+                    f"like class {other}: {counted(count, 'image')} could be of either.",
+                    suggestion=f"Move it out of {folder}, or allow nested folders "
+                    f"(--allow-nested) to take what is in it as {label}.",
+                )
+
+
 def _check_nesting(root: Path, classes: ClassImages) -> None:
     """Refuse folders of folders that may be `<group>/<class>/` as well as `<class>/<group>/`."""
     inner: list[tuple[str, str]] = []
@@ -302,33 +308,25 @@ def _check_nesting(root: Path, classes: ClassImages) -> None:
         for image in images:
             below = image.relative_to(folder).parts
             if len(below) == 1:
+                _check_inner_names(classes)
                 return
             inner.append((label, below[0]))
     pairs = sorted(set(inner))
     names = Counter(name for _, name in pairs)
     if {name.lower() for name in names} <= SPLIT_OF.keys() and names:
         raise DataError(
-            f"the folders of {root} ({_names(classes)}) hold split folders "
-            f"({_names(sorted(names))}).",
+            f"the folders of {root} ({listing(classes)}) hold split folders "
+            f"({listing(sorted(names))}).",
             suggestion=f"Did you mean {next(folder for folder, _ in classes.values())}? If "
             "these are classes, turn them round: train/<class>/ instead of <class>/train/.",
         )
     if len(pairs) == len(classes) or max(names.values(), default=2) > 1:
         return
-    examples = _names((f"{label}/{name}" for label, name in pairs), 4)
+    examples = listing((f"{label}/{name}" for label, name in pairs), 4)
     raise DataError(
-        f"{root} is a folder of folders of folders: no image lies in {_names(classes)} itself, "
+        f"{root} is a folder of folders of folders: no image lies in {listing(classes)} itself, "
         f"only deeper, in {examples}. The class could be either level.",
         suggestion="Move the class folders up so that all stand side by side, point at one of the "
-        f"groups, or allow nested folders to take {_names(classes, 3)} as the classes.",
+        "groups, or allow nested folders (--allow-nested) to take "
+        f"{listing(classes, 3)} as the classes.",
     )
-
-
-def _names(names: Iterable[Path | str], limit: int = NAMES_SHOWN) -> str:
-    texts = [name.name if isinstance(name, Path) else name for name in names]
-    more = f" and {len(texts) - limit} more" if len(texts) > limit else ""
-    return ", ".join(texts[:limit]) + more
-
-
-def _count(number: int, noun: str, plural: str = "") -> str:
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

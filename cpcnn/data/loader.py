@@ -85,12 +85,15 @@ class Loader:
         """Whether making a batch takes less time than handing it from thread to thread."""
         return self.dataset.in_memory
 
-    def epoch(self, epoch: int = 0) -> Generator[Batch, None, None]:
-        """Yield the batches of one epoch. Closing the iterator early leaves no thread behind."""
-        make = self._maker(epoch)
+    def epoch(self, epoch: int = 0, start: int = 0) -> Generator[Batch, None, None]:
+        """Yield the batches of one epoch, from batch `start` on.
+
+        Closing the iterator early leaves no thread behind.
+        """
+        make, steps = self._maker(epoch), range(start, len(self))
         if self.workers == 0 or self._is_quick:
-            return (make(step) for step in range(len(self)))
-        return _ahead(make, len(self), self.workers, self.prefetch)
+            return (make(step) for step in steps)
+        return _ahead(make, steps, self.workers, self.prefetch)
 
     def _maker(self, epoch: int) -> Callable[[int], Batch]:
         """Return the function that makes the k-th batch of an epoch."""
@@ -120,15 +123,15 @@ class Loader:
 
 
 def _ahead(
-    make: Callable[[int], Batch], steps: int, workers: int, prefetch: int
+    make: Callable[[int], Batch], steps: range, workers: int, prefetch: int
 ) -> Generator[Batch, None, None]:
-    """Yield make(0), make(1), … made by threads, at most `prefetch` ahead of the consumer."""
+    """Yield make(step) of each step, made by threads, at most `prefetch` ahead of the consumer."""
     from concurrent.futures import Future, ThreadPoolExecutor
 
     pool = ThreadPoolExecutor(min(workers, prefetch), thread_name_prefix="cpcnn-loader")
     pending: deque[Future[Batch]] = deque()
     try:
-        for step in range(steps):
+        for step in steps:
             pending.append(pool.submit(make, step))
             if len(pending) > prefetch:
                 yield pending.popleft().result()

@@ -114,7 +114,10 @@ def read_headers(paths: Sequence[Path], limit: int = HEADERS_READ) -> list[Heade
             reasons.append(str(error))
     if not headers:
         first = f" The first: {reasons[0]}" if reasons else ""
-        raise DataError(f"none of {count} sampled files is a readable image.{first}")
+        raise DataError(
+            f"none of {count} sampled files is a readable image.{first}",
+            suggestion="Look at the files themselves: were they copied or downloaded whole?",
+        )
     return headers
 
 

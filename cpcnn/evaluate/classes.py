@@ -55,7 +55,7 @@ def unknown_classes_error(unknown: Sequence[str], model_classes: Sequence[str]) 
         f"The data has images of {count} that the model does not know: {quoted(unknown)}. "
         f"The model's classes are: {quoted(model_classes)}.",
         suggestion="Rename the folders to the model's names, or allow unknown classes "
-        "to leave their images out of the evaluation.",
+        "(--allow-unknown-classes) to leave their images out of the evaluation.",
     )
 
 

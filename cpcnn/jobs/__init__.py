@@ -16,10 +16,14 @@ from typing import Any
 _HOME = {
     "EvaluateSettings": "evaluate",
     "PredictSettings": "predict",
+    "ResumeSettings": "resume",
     "RunDirectory": "run_directory",
+    "SummarySettings": "summary",
     "TrainSettings": "settings",
     "evaluate_run": "evaluate",
     "predict_images": "predict",
+    "resume_training": "resume",
+    "summarise_model": "summary",
     "train_folder": "train",
 }
 

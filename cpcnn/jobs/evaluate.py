@@ -11,7 +11,8 @@ from typing import Any, TypeAlias
 
 from ..core.errors import DataError, UsageError
 from ..data.dataset import ImageDataset
-from ..data.folder import UNSPLIT, ImageFolder, Sample, scan_folder
+from ..data.folder import scan_folder
+from ..data.image_folder import UNSPLIT, ImageFolder, Sample
 from ..data.loader import Loader
 from ..data.preprocess import Preprocessing
 from ..devices.registry import get_device
@@ -19,10 +20,12 @@ from ..evaluate.classes import match_classes, unknown_classes_error
 from ..evaluate.evaluator import Evaluation, evaluate_model
 from ..training.checkpoint import load_checkpoint
 from .events import BadFile, DeviceSelected, Progress
+from .figures import write_confusion
 from .image_choice import SPLITS, ImageChoice, RecordedSplit, choose_images
 from .model_source import ModelSource, find_model, load_classifier
 from .run_directory import RunDirectory, cannot_write, refuse_inside_data, write_csv
 from .settings import ON_ERROR, one_of, whole
+from .trained_images import TrainedImages, find_trained
 
 REPORT_SCHEMA = 1
 REPORT_TEXT, REPORT_JSON = "report.txt", "report.json"
@@ -43,6 +46,7 @@ class EvaluateSettings:
     on_error: str = "skip"
     allow_unknown_classes: bool = False
     allow_nested: bool = False
+    strict_split: bool = False
     output: Path | None = None
 
     def __post_init__(self) -> None:
@@ -58,7 +62,10 @@ class EvaluateSettings:
 
 @dataclass(frozen=True)
 class EvaluationPrepared:
-    """What is about to be evaluated: the images of one `split` of `data`."""
+    """What is about to be evaluated: the images of one `split` of `data`.
+
+    `training_images` of them are known to be images that the model was trained on.
+    """
 
     checkpoint: Path
     data: Path
@@ -66,6 +73,7 @@ class EvaluationPrepared:
     images: int
     bad_files: tuple[BadFile, ...]
     notes: tuple[str, ...]
+    training_images: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +95,7 @@ class Evaluated:
             "data": str(prepared.data),
             "split": prepared.split,
             "images": report.total,
+            "training_images": prepared.training_images,
             "accuracy": report.accuracy,
             "loss": evaluation.loss if math.isfinite(evaluation.loss) else None,
             "classes": list(report.classes),
@@ -121,7 +130,10 @@ def evaluate_run(
     _check_classes(choice.samples, classifier.classes, settings)
     output = _output_folder(settings, source, folder, choice, recorded.is_of(data))
     dataset = _read(settings, choice.samples, classifier.preprocessing, progress)
-    prepared = _prepared(source, folder, choice, dataset)
+    trained = find_trained(recorded, folder.root, dataset.samples, dataset.digests)
+    if settings.strict_split:
+        trained.refuse()
+    prepared = _prepared(source, folder, choice, dataset, trained)
     yield prepared
     loader = Loader(dataset, settings.batch_size, workers=settings.workers)
     evaluation = evaluate_model(
@@ -192,6 +204,7 @@ def _read(
         progress=(lambda done, total: progress("Reading images", done, total))
         if progress
         else None,
+        digests=True,
     )
     return dataset
 
@@ -201,7 +214,11 @@ def _labels(samples: tuple[Sample, ...]) -> list[str]:
 
 
 def _prepared(
-    source: ModelSource, folder: ImageFolder, choice: ImageChoice, dataset: ImageDataset
+    source: ModelSource,
+    folder: ImageFolder,
+    choice: ImageChoice,
+    dataset: ImageDataset,
+    trained: TrainedImages,
 ) -> EvaluationPrepared:
     return EvaluationPrepared(
         checkpoint=source.checkpoint,
@@ -209,7 +226,8 @@ def _prepared(
         split=choice.split,
         images=len(dataset),
         bad_files=tuple(BadFile(image.path, image.reason) for image in dataset.bad),
-        notes=tuple(filter(None, (source.notice, *choice.notes))),
+        notes=tuple(filter(None, (source.notice, *choice.notes, trained.note))),
+        training_images=len(trained.names),
     )
 
 
@@ -259,7 +277,10 @@ def _keep(evaluated: Evaluated, output: Path | None, *, asked: bool) -> Evaluate
 
 
 def write_report(folder: Path, evaluated: Evaluated) -> None:
-    """Write report.txt, report.json, confusion.csv and predictions.csv, or raise UsageError."""
+    """Write report.txt, report.json, confusion.csv, confusion.svg and predictions.csv.
+
+    UsageError when they cannot be written.
+    """
     report = evaluated.evaluation.report
     document = json.dumps(evaluated.to_document(), indent=2, allow_nan=False) + "\n"
     try:
@@ -269,6 +290,7 @@ def write_report(folder: Path, evaluated: Evaluated) -> None:
         report.write_confusion_csv(folder / CONFUSION)
     except OSError as error:
         raise cannot_write(folder, error.strerror or str(error)) from error
+    write_confusion(folder, report)
     write_csv(
         folder / PREDICTIONS, ("path", "true", "predicted", "probability"), _predictions(evaluated)
     )

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
+from ..training.events import EpochEnded
+
 # What is being done, how much of it is done, how much there is.
 Progress: TypeAlias = Callable[[str, int, int], None]
 
@@ -29,12 +31,29 @@ class DeviceSelected:
 
 @dataclass(frozen=True)
 class DataFound:
-    """What lies in the data folder: the images of each split, and what was passed over."""
+    """What lies in the data folder: the images of each split, what was passed over, remarks."""
 
     root: Path
     classes: tuple[str, ...]
     images: dict[str, int]
     ignored: tuple[tuple[Path, str], ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TrainingResumed:
+    """Training goes on from a checkpoint, and that fits.
+
+    All epochs of `history` are done, and so many batches of the next one. `notes` tell what is not
+    as it was before.
+    """
+
+    run: Path
+    history: tuple[EpochEnded, ...]
+    batches_done: int
+    batches_per_epoch: int
+    epochs: int
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -56,3 +75,4 @@ class TrainingPrepared:
     batch_size: int
     bad_files: tuple[BadFile, ...]
     request_stop: Callable[[], None] = field(repr=False)
+    notes: tuple[str, ...] = ()

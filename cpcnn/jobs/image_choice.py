@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.errors import DataError
-from ..data.folder import UNSPLIT, ImageFolder, Sample
+from ..data.image_folder import UNSPLIT, ImageFolder, Sample
 from .run_directory import SplitRow
 
 SPLITS = ("train", "validation", "test")
@@ -32,6 +33,10 @@ class RecordedSplit:
         """Say whether a folder is the one that the run was trained on."""
         return self.root is not None and root.resolve() == self.root.resolve()
 
+    def has_content(self) -> bool:
+        """Say whether the run recorded what its training images contain."""
+        return any(row.sha256 for row in self.rows if row.split == "train")
+
     def names(self, split: str) -> set[str]:
         """Return the paths of a split's images, relative to the folder."""
         return {row.path for row in self.rows if row.split == split}
@@ -50,15 +55,10 @@ def choose_images(
         own = recorded.is_of(folder.root)
         split = _default_split(folder, splits if own else folder.splits)
     if not splits.get(split):
-        have = ", ".join(name for name in splits if splits[name]) or "none"
-        raise DataError(
-            f"{folder.root} has no {split} images (it has: {have}).",
-            suggestion="Choose another one with --split.",
-        )
+        raise _no_such_split(folder, split, [name for name in splits if splits[name]])
     samples = splits[split]
-    names = {_name(sample, folder.root) for sample in samples}
-    notes = (_note_gone(folder, recorded, split, names), _note_trained(folder, recorded, names))
-    return ImageChoice(split, samples, tuple(filter(None, notes)))
+    gone = _note_gone(folder, recorded, split, samples)
+    return ImageChoice(split, samples, (gone,) if gone else ())
 
 
 def _available(folder: ImageFolder, recorded: RecordedSplit) -> dict[str, tuple[Sample, ...]]:
@@ -89,32 +89,21 @@ def _default_split(folder: ImageFolder, splits: dict[str, tuple[Sample, ...]]) -
     )
 
 
-def _note_gone(folder: ImageFolder, recorded: RecordedSplit, split: str, names: set[str]) -> str:
+def _no_such_split(folder: ImageFolder, split: str, have: Sequence[str]) -> DataError:
+    hint = f"Choose with --split from: {', '.join(have)}." if have else ""
+    if UNSPLIT in have:
+        hint = "Leave out --split to evaluate all of its images."
+    listed = ", ".join(have) or "none"
+    return DataError(f"{folder.root} has no {split} images (it has: {listed}).", suggestion=hint)
+
+
+def _note_gone(
+    folder: ImageFolder, recorded: RecordedSplit, split: str, samples: tuple[Sample, ...]
+) -> str:
     if not recorded.is_of(folder.root) or folder.splits.get(split):
         return ""
-    gone = len(recorded.names(split) - names)
+    gone = len(recorded.names(split) - {_name(sample, folder.root) for sample in samples})
     return f"{gone:,} of the run's {split} images are not there any more." if gone else ""
-
-
-def _note_trained(folder: ImageFolder, recorded: RecordedSplit, names: set[str]) -> str:
-    """Say how many of the images the model has seen before, by their places or by their names."""
-    trained = recorded.names("train")
-    known = 0
-    if recorded.root is not None:
-        root, trained_root = folder.root.resolve(), recorded.root.resolve()
-        seen = {trained_root / name for name in trained}
-        known = sum(root / name in seen for name in names)
-    if known:
-        return (
-            f"The model was trained on {known:,} of these {len(names):,} images: "
-            "the figures say little about new ones."
-        )
-    if alike := len(names & trained):
-        return (
-            f"{alike:,} of these {len(names):,} images have the names of images that the model "
-            "was trained on; if they are the same, evaluate with --split validation."
-        )
-    return ""
 
 
 def _name(sample: Sample, root: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,9 +29,10 @@ def find_model(path: Path | None) -> ModelSource:
     """Return the checkpoint of a file or run directory; of the last run when there is no path."""
     if path is None:
         return _of_run(last_run())
-    if path.is_dir():
+    # os.path, because a path that cannot be one, such as a very long name, is not there either
+    if os.path.isdir(path):
         return _of_run(RunDirectory(path))
-    if not path.exists():
+    if not os.path.exists(path):
         raise CheckpointError(
             f"{path} does not exist.", suggestion="Give a checkpoint file or a run directory."
         )
@@ -41,10 +43,12 @@ def find_model(path: Path | None) -> ModelSource:
 
 def is_model(path: Path) -> bool:
     """Say whether a path is meant as a model: a run directory, or a file that looks like one."""
-    if path.is_dir():
+    if os.path.isdir(path):
         return is_run(path)
     if path.suffix == SUFFIX:
         return True
+    if not os.path.isfile(path):  # opening a pipe would wait for its writer
+        return False
     try:
         with path.open("rb") as file:
             return file.read(len(ZIP_MAGIC)) == ZIP_MAGIC

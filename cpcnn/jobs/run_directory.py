@@ -2,11 +2,12 @@
 
 settings.toml    what was asked, with every automatic choice filled in
 history.csv      one row an epoch, written as the epochs end
-split.csv        which file was in which split
+split.csv        which file was in which split, and the SHA-256 of its content
 bad_files.csv    the files that could not be read, and why (only if there were any)
 best.cpcnn       the weights of the best epoch
 last.cpcnn       the weights of the last epoch
-report.txt, report.json, confusion.csv, predictions.csv    what `cpcnn eval` found
+curves.svg       loss and accuracy by epoch, drawn when training ends
+report.txt, report.json, confusion.csv, confusion.svg, predictions.csv    what `cpcnn eval` found
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +33,16 @@ BEST, LAST = "best.cpcnn", "last.cpcnn"
 
 @dataclass(frozen=True)
 class SplitRow:
-    """One image of a run: its path relative to the data folder, its class and its split."""
+    """One image of a run: its path relative to the data folder, its class and its split.
+
+    `group` is empty for an image without one, `sha256` in runs made before it was recorded.
+    """
 
     path: str
     label: str
     split: str
+    group: str = ""
+    sha256: str = ""
 
 
 @dataclass
@@ -124,12 +131,17 @@ class RunDirectory:
         )
 
     def write_settings(self, settings: dict[str, Any]) -> None:
-        """Write settings.toml: the settings, when the run was made and by which version."""
+        """Write settings.toml: the settings, when the run was made and by which version.
+
+        Settings that change later leave the date and the version of the run as they are.
+        """
         import tomli_w
 
         from .._version import __version__
 
-        run = {"created": datetime.now(UTC), "cpcnn": __version__}
+        run = {"created": datetime.now(UTC), "cpcnn": __version__} | self._read_toml().get(
+            "run", {}
+        )
         self._write(SETTINGS, tomli_w.dumps({"run": run, "train": settings}))
 
     def settings(self) -> dict[str, Any]:
@@ -161,10 +173,27 @@ class RunDirectory:
         except OSError as error:
             raise cannot_write(path, error.strerror or str(error)) from error
 
+    def write_history(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Replace history.csv by these epochs; without any there is no such file."""
+        if not rows:
+            (self.path / HISTORY).unlink(missing_ok=True)
+            return
+        text = StringIO(newline="")
+        writer = csv.DictWriter(text, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+        self._write(HISTORY, text.getvalue())
+
     def write_split(self, rows: Iterable[SplitRow]) -> None:
-        """Write split.csv."""
-        table = [(row.path, row.label, row.split) for row in rows]
-        write_csv(self.path / SPLIT, ("path", "class", "split"), table)
+        """Write split.csv; the column of groups only if there is a group."""
+        rows = list(rows)
+        grouped = any(row.group for row in rows)
+        header = ("path", "class", "split", *(["group"] if grouped else []), "sha256")
+        table = (
+            (row.path, row.label, row.split, *([row.group] if grouped else []), row.sha256)
+            for row in rows
+        )
+        write_csv(self.path / SPLIT, header, table)
 
     def split(self) -> list[SplitRow]:
         """Return what split.csv says; empty when there is none."""
@@ -172,7 +201,7 @@ class RunDirectory:
             with (self.path / SPLIT).open(
                 newline="", encoding="utf-8", errors="surrogateescape"
             ) as file:
-                return [SplitRow(r["path"], r["class"], r["split"]) for r in csv.DictReader(file)]
+                return [_split_row(cells) for cells in csv.DictReader(file)]
         except (OSError, KeyError, csv.Error):
             return []
 
@@ -182,10 +211,21 @@ class RunDirectory:
             write_csv(self.path / BAD_FILES, ("path", "reason"), rows)
 
     def _write(self, name: str, text: str) -> None:
+        """Write a file, whole or not at all: an old one is there until the new one is complete."""
+        path = self.path / name
+        temporary = path.with_name(f".{name}.{os.getpid()}.tmp")
         try:
-            (self.path / name).write_text(text, "utf-8", "surrogateescape")
+            temporary.write_text(text, "utf-8", "surrogateescape", newline="")
+            os.replace(temporary, path)
         except OSError as error:
-            raise cannot_write(self.path / name, error.strerror or str(error)) from error
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise cannot_write(path, error.strerror or str(error)) from error
+
+
+def _split_row(cells: dict[str, str]) -> SplitRow:
+    group, sha256 = cells.get("group") or "", cells.get("sha256") or ""
+    return SplitRow(cells["path"], cells["class"], cells["split"], group, sha256)
 
 
 def is_run(path: Path) -> bool:

@@ -10,14 +10,28 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..core.errors import UsageError
+from .setting_types import wrong_type
 
-OPTIMIZERS = ("adamw", "adam", "sgd")
-SCHEDULES = ("one-cycle", "cosine", "constant")
+# written out, as the help of a command needs them and shall not load NumPy
+OPTIMIZERS = ("adamw", "adam", "nadam", "sgd", "rmsprop", "lamb")
+SCHEDULES = (
+    "one-cycle",
+    "cosine",
+    "cosine-restarts",
+    "polynomial",
+    "exponential",
+    "step",
+    "reduce-on-plateau",
+    "constant",
+)
+MONITORS = ("accuracy", "macro-f1", "macro-recall", "loss")
+BALANCED = "balanced"
 RESIZES = ("crop", "pad", "squash")
 CHANNELS = ("auto", "1", "3")
 ON_ERROR = ("skip", "fail")
 
 SGD_MOMENTUM = 0.9
+MOMENTUM_OPTIMIZERS = ("sgd", "rmsprop")
 
 BATCH_SIZE = 32
 LARGE_BATCH_SIZE = 64
@@ -42,19 +56,32 @@ class TrainSettings:
     epochs: int = 20
     batch_size: int | Literal["auto"] = "auto"
     optimizer: str = "adamw"
+    momentum: float | None = None
     lr: float | Literal["auto"] = "auto"
     schedule: str = "one-cycle"
+    warmup_epochs: float = 0.0
     weight_decay: float = 0.01
     label_smoothing: float = 0.1
+    class_weights: str | None = None
+    ema: float | None = None
+    accumulate: int = 1
+    clip_norm: float | None = None
+    monitor: str = "accuracy"
+    patience: int | None = None
+    weights: Path | None = None
+    freeze: tuple[str, ...] = ()
     img_size: int | None = None
     channels: str = "auto"
     resize: str = "crop"
     flip: bool = True
+    vertical_flip: bool = False
     shift: float = 0.0625  # two pixels of 32
     rotation: float = 0.0
     shear_range: float = 0.0
     zoom_range: float = 0.0
+    limit: int | None = None
     val_fraction: float = 0.2
+    group_by: str | None = None
     seed: int = 0
     workers: int = 2
     threads: int | None = None
@@ -66,12 +93,17 @@ class TrainSettings:
     name: str | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "data", Path(self.data))
         object.__setattr__(self, "channels", str(self.channels))
-        if self.output is not None:
-            object.__setattr__(self, "output", Path(self.output))
+        object.__setattr__(self, "freeze", _as_patterns(self.freeze))
+        if wrong := wrong_type(self):
+            name, value, meaning = wrong
+            raise UsageError(f"{option(name)} is {value!r}; it must be {meaning}.")
+        for name in ("data", "weights", "output"):
+            path = getattr(self, name)
+            object.__setattr__(self, name, None if path is None else Path(path))
         self._check_names()
         self._check_numbers()
+        self._check_together()
 
     def _check_names(self) -> None:
         try:
@@ -86,6 +118,7 @@ class TrainSettings:
         one_of("resize", self.resize, RESIZES)
         one_of("channels", self.channels, CHANNELS)
         one_of("on_error", self.on_error, ON_ERROR)
+        one_of("monitor", self.monitor, MONITORS)
         if self.output is not None and self.name is not None:
             raise UsageError(
                 "--output and --name both say where the run goes.",
@@ -119,6 +152,30 @@ class TrainSettings:
         number("rotation", self.rotation, least=0, most=180)
         number("shear_range", self.shear_range, least=0, below=90)
         number("zoom_range", self.zoom_range, least=0, below=1)
+        number("warmup_epochs", self.warmup_epochs, least=0)
+        whole("accumulate", self.accumulate, 1)
+        if self.momentum is not None:
+            number("momentum", self.momentum, least=0, below=1)
+        if self.ema is not None:
+            number("ema", self.ema, above=0, below=1)
+        if self.clip_norm is not None:
+            number("clip_norm", self.clip_norm, above=0)
+        if self.patience is not None:
+            whole("patience", self.patience, 1)
+        if self.limit is not None:
+            whole("limit", self.limit, 2)
+
+    def _check_together(self) -> None:
+        if self.momentum is not None and self.optimizer not in MOMENTUM_OPTIMIZERS:
+            raise UsageError(
+                f"--momentum goes with {' and '.join(MOMENTUM_OPTIMIZERS)}; "
+                f"{self.optimizer} has none."
+            )
+        if self.warmup_epochs >= self.epochs:
+            raise UsageError(
+                f"--warmup-epochs is {self.warmup_epochs:g}; it must be below --epochs, "
+                f"which is {self.epochs}."
+            )
 
     def batch_size_for(self, images: int) -> int:
         """Return the batch size for a training set of so many images."""
@@ -137,7 +194,13 @@ class TrainSettings:
         config = {k: v for k, v in asdict(self).items() if v is not None}
         config.pop("output", None)
         config.pop("name", None)
-        return config | {"data": str(self.data.absolute())}
+        config["freeze"] = list(self.freeze)
+        config["data"] = str(self.data.absolute())
+        if self.weights is not None:
+            config["weights"] = str(self.weights.absolute())
+        if self.class_weights not in (None, BALANCED):
+            config["class_weights"] = str(Path(str(self.class_weights)).absolute())
+        return config
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> TrainSettings:
@@ -149,6 +212,13 @@ class TrainSettings:
                     f"There is no setting {name!r}.", suggestion=did_you_mean(name, known)
                 )
         return cls(**config)
+
+
+def _as_patterns(value: Any) -> Any:
+    """Return one pattern, or a list of them as a file has it, as a tuple."""
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
 
 
 def option(name: str) -> str:

@@ -27,10 +27,13 @@ class Layer:
     batch), creates parameters with `add_param` and returns the output shape. `forward` returns
     (y, saved); `backward` returns dx and accumulates into the parameters' gradients. Nothing else
     is kept on the layer, so one instance can be used at several places.
+
+    `trainable = False` freezes a layer: its parameters stay as they are, from the next training on.
     """
 
     name: str | None = field(default=None, kw_only=True)
     input_shape: Shape | None = field(default=None, kw_only=True, repr=False)
+    trainable: bool = field(default=True, kw_only=True, repr=False)
 
     # where the layer stands in its model, and what it gives there: known once it is built
     path: str = field(default="", init=False, repr=False)
@@ -123,15 +126,6 @@ class Layer:
             )
         return params
 
-    @property
-    def trainable(self) -> bool:
-        """Always True: layers cannot be frozen. Setting it to False is a UsageError."""
-        return True
-
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        refuse_freezing(value)
-
     def __call__(self, inputs: Node | list[Node] | tuple[Node, ...]) -> Node:
         """Apply the layer symbolically, as in `x = Dense(10)(x)`."""
         from .graph import apply
@@ -144,11 +138,24 @@ class Container(Layer):
     """A layer made of layers, which `children` lists.
 
     It gives each of them the context from `inside`, so that a layer that stands at several places
-    draws other random numbers at each.
+    draws other random numbers at each. Setting `trainable` sets that of all layers inside; those
+    can then be set again one by one.
     """
 
+    trainable: bool = field(default=True, init=False, repr=False)  # saved by the layers inside
     # children, by number, whose path is another place, and the place where they stand here
     elsewhere: dict[int, str] = field(default_factory=dict, init=False, repr=False)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "trainable":
+            for child in self.children().values():
+                child.trainable = value
+
+    def find_trainable(self) -> None:
+        """Set `trainable` by the layers inside: False when all of them are frozen."""
+        inside = self.children().values()
+        vars(self)["trainable"] = not inside or any(child.trainable for child in inside)
 
     def inside(self, number: int, ctx: Context) -> Context:
         """Return the context for a child, given that of this layer."""
@@ -168,14 +175,14 @@ def assign_paths(root: Layer) -> None:
             }
 
 
-def refuse_freezing(trainable: bool) -> None:
-    """UsageError unless `trainable`: silence would let a frozen layer learn."""
-    if not trainable:
-        raise UsageError(
-            "layers and models cannot be frozen (trainable=False).",
-            suggestion="Compute what the frozen part gives once, with its predict, "
-            "and train a second model on that.",
-        )
+def freeze_parameters(root: Layer) -> bool:
+    """Mark the parameters of frozen layers, and no others; return whether a mark has changed."""
+    changed = False
+    for _, layer in root.walk():
+        for param in layer.params().values():
+            changed |= param.frozen == layer.trainable
+            param.frozen = not layer.trainable
+    return changed
 
 
 def join(path: str, name: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import fields
 from typing import Any, TypeVar
 
 from ..core.errors import CheckpointError, CpcnnError, UsageError
-from .base import Layer
+from .base import Container, Layer
 from .initializers import INITIALIZERS, Initializer
 
 L = TypeVar("L", bound=type[Layer])
@@ -96,7 +96,10 @@ def _restore(config: Any, made: list[Layer], depth: int) -> Layer:
 
 def _make(kind: type[M], values: dict[str, Any], what: str) -> M:
     try:
-        return kind(**values)
+        made = kind(**values)
+        if isinstance(made, Container):
+            made.find_trainable()
+        return made
     except (TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"the file's {what} has a bad configuration: {error}") from None
     except CpcnnError as error:

@@ -54,7 +54,8 @@ class BatchNormalization(Normalizing):
     """Normalise each channel by the batch in training, by running statistics otherwise.
 
     `momentum` is the share of the old running statistics that is kept, as in Keras. `activation`
-    is applied to the result. `axis` is the last one.
+    is applied to the result. `axis` is the last one. Frozen (`trainable=False`) it runs on the
+    statistics in training too, and leaves them as they are.
     """
 
     axis: int = -1
@@ -94,6 +95,8 @@ class BatchNormalization(Normalizing):
         """The forward pass, with a residual that is added before the activation."""
         # statistics stay in the parameters' dtype and are updated in place, or else a copy of them
         statistics = [self.moving_mean.value, self.moving_variance.value]  # type: ignore[union-attr]
+        if ctx.training and not self.trainable:
+            ctx = ctx.variant(training=False)
         if ctx.training and not ctx.update_statistics:
             statistics = [ctx.xp.asarray(array, copy=True) for array in statistics]
         return ctx.ops.batch_norm(

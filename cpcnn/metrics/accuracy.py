@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -27,6 +30,12 @@ class _Share(Metric):
 
     def result(self) -> float:
         return self._hits / self._images if self._images else float("nan")
+
+    def get_state(self) -> dict[str, NDArray[Any]]:
+        return {"counts": np.array([self._hits, self._images], np.int64)}
+
+    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        self._hits, self._images = state["counts"].tolist()
 
 
 class Accuracy(_Share):

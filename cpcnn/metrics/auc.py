@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -54,6 +55,17 @@ class AUC(Metric):
         areas = [roc_area(values[:, k], truth == k) for k in np.flatnonzero(asked)]
         weights = support[asked] if self.average == "weighted" else None
         return float(np.average(areas, weights=weights))
+
+    def get_state(self) -> dict[str, NDArray[Any]]:
+        if self._classes is None:
+            return {}
+        truth, values = (np.concatenate(parts) for parts in zip(*self._batches, strict=True))
+        return {"labels": truth, "probabilities": values}
+
+    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        self.reset()
+        if state:
+            self.update(state["labels"], state["probabilities"])
 
 
 def roc_area(scores: NDArray[Any], positive: NDArray[np.bool_]) -> float:

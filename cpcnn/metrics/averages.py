@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, TypeAlias, get_args
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -47,6 +48,12 @@ class _ClassScore(Metric):
         if self.average == "micro":
             return scores.accuracy  # an image has one class and one prediction: all three are this
         return float(getattr(getattr(scores, self.average), self.score))
+
+    def get_state(self) -> dict[str, NDArray[Any]]:
+        return self._confusion.get_state()
+
+    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        self._confusion.set_state(state)
 
 
 def _of_class(scores: NDArray[np.float64], number: int) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,16 @@ class Metric(ABC):
     @abstractmethod
     def result(self) -> Any:
         """Return the metric of all images so far: a float, or an array where the class says so."""
+
+    def get_state(self) -> dict[str, NDArray[Any]]:
+        """Return what was gathered so far, for a training that is resumed within an epoch.
+
+        A metric without this method and the next counts only the images after the interruption.
+        """
+        return {}
+
+    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:  # noqa: B027  may stay empty
+        """Continue from a state that `get_state` returned."""
 
 
 def checked_batch(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -44,6 +45,15 @@ class ConfusionMatrix(Metric):
     def result(self) -> Counts:
         """Return a copy of the counts, int64 of shape (K, K)."""
         return self.counts.copy()
+
+    def get_state(self) -> dict[str, NDArray[Any]]:
+        return {"counts": self.counts.copy()}
+
+    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        counts = state["counts"]
+        if counts.ndim != 2 or counts.shape[0] != counts.shape[1]:
+            raise ValueError(f"counts of shape {counts.shape} are no confusion matrix")
+        self.counts = counts.astype(np.int64)
 
     def update(self, labels: ArrayLike, predicted: ArrayLike, /) -> None:
         """Count one batch of class numbers (B,) in 0..K-1.

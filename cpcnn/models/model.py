@@ -228,6 +228,7 @@ class Model(Network):
                 "the model is not compiled.", suggestion='Call compile(optimizer="adam") first.'
             )
         self._adopt(train, seed)
+        self.apply_freezing()
         resume = self._has_state()
         updates = epochs * -(-len(train) // (optimizer.gradient_accumulation_steps or 1))
         return Trainer(

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from ..core.errors import DataError, UsageError
 from ..data.dataset import ImageDataset
-from ..data.folder import UNSPLIT, Sample, scan_folder
+from ..data.folder import scan_folder
+from ..data.image_folder import UNSPLIT, Sample
 from ..data.preprocess import Preprocessing
 from ..data.split import split_samples
 
@@ -65,6 +66,7 @@ def samples_in(
         allow_nested=classes is not None,
         find_splits=classes is None,
         follow_links=follow_links,
+        use_table=False,
     )
     if classes is None:
         if UNSPLIT not in folder.splits:

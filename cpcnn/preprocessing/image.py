@@ -14,7 +14,7 @@ from ..core.errors import DataError, UsageError
 from ..core.options import is_number
 from ..core.random import Philox
 from ..data.dataset import ArrayDataset
-from ..data.folder import Sample
+from ..data.image_folder import Sample
 from ..data.preprocess import Preprocessing
 from ..data.warp import FILL_MODES, ORDERS
 from . import files

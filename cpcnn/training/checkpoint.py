@@ -1,8 +1,9 @@
 """Checkpoints: one zip of JSON and safetensors, written atomically, read with suspicion.
 
 A checkpoint holds `model.json` (format, architecture, classes, preprocessing), `training.json`
-(epoch, history, settings) and `weights.safetensors`; `optimizer.safetensors` may be there too.
-There is no pickle in it.
+(epoch, history, settings) and `weights.safetensors`. Where training can go on from it there is
+also `optimizer.safetensors`, and `unfinished.safetensors` when an epoch was interrupted: sums of
+the losses, hits and gradients. There is no pickle in it.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ FORMAT = "cpcnn-checkpoint"
 VERSION = 1
 MODEL, TRAINING = "model.json", "training.json"
 WEIGHTS, OPTIMIZER = "weights.safetensors", "optimizer.safetensors"
+UNFINISHED = "unfinished.safetensors"
 JSON_LIMIT = 64 << 20  # bytes; no honest checkpoint comes near
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # equal checkpoints are equal files
 
@@ -43,6 +45,7 @@ class Checkpoint:
     preprocessing: dict[str, Any] | None = None
     training: dict[str, Any] = field(default_factory=dict)
     optimizer_state: dict[str, NDArray[Any]] = field(default_factory=dict)
+    unfinished: dict[str, NDArray[Any]] = field(default_factory=dict)  # what an epoch summed up
 
 
 def to_checkpoint(
@@ -50,15 +53,20 @@ def to_checkpoint(
 ) -> Checkpoint:
     """Collect what a checkpoint stores of a network."""
     weights = network.store.get_weights()
-    assert network.input_shape is not None  # or there would be no weights
     return Checkpoint(
-        model_config={"root": to_config(network.root), "input_shape": list(network.input_shape)},
+        model_config=model_config(network),
         weights=weights,
         classes=network.classes,
         preprocessing=network.preprocessing,
         training=training or {},
         optimizer_state=optimizer_state or {},
     )
+
+
+def model_config(network: Network) -> dict[str, Any]:
+    """Return the layers and the input shape of a built network, as a checkpoint stores them."""
+    assert network.input_shape is not None
+    return {"root": to_config(network.root), "input_shape": list(network.input_shape)}
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -98,7 +106,12 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         raise CheckpointError(f"{path} is a folder, not a checkpoint file.") from None
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from None
-    except (zipfile.BadZipFile, EOFError):
+    except (zipfile.BadZipFile, EOFError) as error:
+        if "CRC" in str(error):
+            raise CheckpointError(
+                f"{path} is damaged: {error}.",
+                suggestion="Its content was changed after it was written: use another copy.",
+            ) from None
         raise CheckpointError(
             f"{path} is not a cpcnn checkpoint, or it was cut short.",
             suggestion="A checkpoint is a best.cpcnn or last.cpcnn file of a run.",
@@ -122,8 +135,12 @@ def _write(file: Any, checkpoint: Checkpoint) -> None:
         _add(archive, MODEL, _to_json(model))
         _add(archive, TRAINING, _to_json(checkpoint.training))
         _add(archive, WEIGHTS, save(_contiguous(checkpoint.weights)))
-        if checkpoint.optimizer_state:
-            _add(archive, OPTIMIZER, save(_contiguous(checkpoint.optimizer_state)))
+        for name, arrays in (
+            (OPTIMIZER, checkpoint.optimizer_state),
+            (UNFINISHED, checkpoint.unfinished),
+        ):
+            if arrays:
+                _add(archive, name, save(_contiguous(arrays)))
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
@@ -162,9 +179,8 @@ def _read(archive: zipfile.ZipFile, path: Path) -> Checkpoint:
         classes=None if classes is None else tuple(classes),
         preprocessing=preprocessing,
         training=_read_json(archive, TRAINING, path),
-        optimizer_state=(
-            _read_arrays(archive, OPTIMIZER, path) if OPTIMIZER in archive.namelist() else {}
-        ),
+        optimizer_state=_read_arrays(archive, OPTIMIZER, path, optional=True),
+        unfinished=_read_arrays(archive, UNFINISHED, path, optional=True),
     )
 
 
@@ -188,10 +204,14 @@ def _read_json(archive: zipfile.ZipFile, name: str, path: Path) -> dict[str, Any
     return value
 
 
-def _read_arrays(archive: zipfile.ZipFile, name: str, path: Path) -> dict[str, NDArray[Any]]:
+def _read_arrays(
+    archive: zipfile.ZipFile, name: str, path: Path, *, optional: bool = False
+) -> dict[str, NDArray[Any]]:
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
+    if optional and name not in archive.namelist():
+        return {}
     # stored members cannot be larger than the file itself, so this needs no limit of its own
     content = _read_member(archive, name, path, path.stat().st_size)
     try:

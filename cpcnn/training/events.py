@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -75,6 +75,23 @@ class EpochEnded:
         plain: dict[str, Any] = _without_nan(asdict(self))
         return plain
 
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> EpochEnded:
+        """Return the event that `to_json` wrote; ValueError or TypeError when it is none."""
+        _require_numbers(entry)
+        metrics = {name: _with_nan(entry[name]) for name in ("train_metrics", "validation_metrics")}
+        return cls(**(dict(entry) | metrics))
+
+
+def _require_numbers(entry: Mapping[str, Any]) -> None:
+    for field_ in fields(EpochEnded):
+        value = entry.get(field_.name)
+        if value is None and field_.name.startswith("validation_"):
+            continue
+        expected = dict if field_.name.endswith("_metrics") else int | float
+        if not isinstance(value, expected):
+            raise ValueError(f"{field_.name} is {value!r}")
+
 
 def _without_nan(value: Any) -> Any:
     if isinstance(value, dict):
@@ -82,6 +99,14 @@ def _without_nan(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_nan(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _with_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_nan(item) for item in value]
+    return math.nan if value is None else value
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,13 @@ from .tally import READ_EVERY, Tally
 
 
 class LoaderLike(Protocol):
-    """What training needs of a loader: batches per epoch, and the batches of epoch `epoch`."""
+    """What training needs of a loader: batches per epoch, and the batches of epoch `epoch`.
+
+    Only to resume within an epoch, `start` must tell with which batch to begin.
+    """
 
     def __len__(self) -> int: ...
-    def epoch(self, epoch: int) -> Iterator[BatchLike]: ...
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[BatchLike]: ...
 
 
 def measure(

@@ -15,7 +15,7 @@ from ..core.random import Philox
 from ..core.typing import Array, Shape
 from ..devices import Device, get_device
 from ..layers import Layer
-from ..layers.base import as_shape, assign_paths, refuse_freezing
+from ..layers.base import as_shape, assign_paths, freeze_parameters
 from ..layers.fuse import fuse, split_activation
 from ..losses import Loss
 from .input_stage import BatchLike, to_input
@@ -54,6 +54,7 @@ class Network:
         if device is not None:
             self._device = get_device(device)
         assign_paths(self.root)
+        freeze_parameters(self.root)
         known = self._known_values()
         self._store = ParamStore(self.root.parameters(), self.device, self.policy.parameters)
         self._store.initialize(seed)
@@ -120,12 +121,21 @@ class Network:
 
     @property
     def trainable(self) -> bool:
-        """Always True: no part of a network can be frozen. Setting it to False is a UsageError."""
-        return True
+        """Whether layers learn, as for a layer: setting it sets that of all layers.
+
+        What is frozen keeps its parameters from the next training on, and a frozen batch
+        normalisation runs on its statistics.
+        """
+        return self.root.trainable
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
-        refuse_freezing(value)
+        self.root.trainable = value
+
+    def apply_freezing(self) -> None:
+        """Lay the parameters out anew if layers were frozen, or freed, since they were."""
+        if self._store is not None and freeze_parameters(self.root):
+            self.build()
 
     # --- where it runs --------------------------------------------------------------------
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from ..core.random import Philox
 from ..losses import Loss
@@ -23,9 +27,28 @@ class TrainingStep:
         self.network = network
         self.optimizer = optimizer
         self.seed = seed
+        network.apply_freezing()
         self.root, self.loss = network.training_root(loss)
         self._group = optimizer.gradient_accumulation_steps or 1
         self._summed = 0  # batches whose gradients are in the buffer
+
+    def get_gradients(self) -> dict[str, NDArray[Any]]:
+        """Copy to the host the sum of gradients that waits for its update; empty if none does."""
+        store = self.network.store
+        return store.unflatten(store.device.get(store.grads)) if self._summed else {}
+
+    @property
+    def waiting(self) -> int:
+        """The number of batches whose gradients wait for their update."""
+        return self._summed
+
+    def set_gradients(self, gradients: Mapping[str, NDArray[Any]], waiting: int) -> None:
+        """Continue from gradients that `get_gradients` returned, of so many batches."""
+        store = self.network.store
+        self._summed = waiting
+        if waiting:
+            with store.device.scope():
+                store.grads[...] = store.device.put(store.flatten(gradients))
 
     def __call__(
         self, batch: BatchLike, learning_rate: float, tally: Tally, *, update: bool = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -81,6 +81,36 @@ class Tally:
         for metric in self._metrics:
             metric.update(labels, class_columns(host))
 
+    # --- the state, for an epoch that is interrupted ---------------------------------------
+
+    def get_state(self) -> dict[str, NDArray[Any]]:
+        """Read, and return all that was gathered as arrays on the host."""
+        self.read()
+        state = {
+            "sums": np.array(self._network.device.get(self._sums)),
+            "count": np.array([self._count], np.int64),
+        }
+        for metric in self._metrics:
+            for name, array in metric.get_state().items():
+                state[f"{metric.name}/{name}"] = array
+        return state
+
+    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Continue from a state that `get_state` returned."""
+        device = self._network.device
+        with device.scope():
+            self._sums = device.put(state["sums"])
+        (self._count,) = state["count"].tolist()
+        for metric in self._metrics:
+            metric.set_state(with_prefix(state, metric.name))
+        self.read()
+
     def results(self) -> dict[str, Any]:
         """Return the metrics by name, as plain numbers and lists, as of the last `read`."""
         return {metric.name: np.asarray(metric.result()).tolist() for metric in self._metrics}
+
+
+def with_prefix(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    """Return the arrays whose names start with `prefix/`, by the rest of the name."""
+    start = f"{prefix}/"
+    return {k.removeprefix(start): v for k, v in arrays.items() if k.startswith(start)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Generator, Iterator, Sequence
@@ -13,13 +14,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.errors import DataError, DivergedError
+from ..core.errors import CheckpointError, DataError, DivergedError, UsageError
 from ..layers import to_config
 from ..losses import Loss
 from ..metrics import Metric
 from ..optimizers import Optimizer
 from ..schedules import ObservingSchedule, Schedule
-from .checkpoint import save_checkpoint, to_checkpoint
+from .checkpoint import Checkpoint, model_config, save_checkpoint, to_checkpoint
 from .events import (
     Callback,
     CheckpointSaved,
@@ -30,10 +31,13 @@ from .events import (
     TrainingEnded,
     TrainingStarted,
 )
+from .input_stage import BatchLike
 from .measure import LoaderLike, measure
 from .network import Network
+from .progress import RESUME, TrainingProgress, load_progress
 from .step import TrainingStep
 from .tally import READ_EVERY, Tally
+from .unfinished import UnfinishedEpoch
 
 
 @dataclass
@@ -41,8 +45,9 @@ class Trainer:
     """Trains a network; iterate over `run()` and render the events.
 
     `checkpoints` is a folder that gets `best.cpcnn` and `last.cpcnn` after every epoch; `settings`
-    is stored in them. The best epoch is the one with the highest validation accuracy (among
-    equals the lowest validation loss), or the last one when there is no validation. Where the
+    is stored in them. The best epoch is the one with the highest `monitor`, a name of `log_names`
+    (among equals the lowest validation loss; where it is a loss, the lowest), or the last one when
+    there is no validation. Where the
     optimizer averages weights, validation and `best.cpcnn` use the average.
 
     `class_weights` (K,) multiply the losses of training, not those of validation. `resume` goes on
@@ -60,6 +65,7 @@ class Trainer:
     checkpoints: Path | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     metrics: Sequence[Metric] = ()
+    monitor: str = "val_accuracy"
     callbacks: Sequence[Callback] = ()
     class_weights: NDArray[np.float64] | None = None
     resume: bool = False
@@ -68,6 +74,66 @@ class Trainer:
     history: list[EpochEnded] = field(default_factory=list, init=False)
     best: EpochEnded | None = field(default=None, init=False)
     _stop: StopReason | None = field(default=None, init=False)
+    _begun: UnfinishedEpoch = field(default_factory=UnfinishedEpoch, init=False, repr=False)
+
+    def resume_from(self, checkpoint: Checkpoint | Path | str) -> TrainingProgress:
+        """Go on, with `run`, where the training that wrote a `last.cpcnn` had come to.
+
+        Takes over weights and statistics, the state of optimizer and schedule, the history, and
+        the place within an epoch that was interrupted. If network, data and options are those of
+        that training, both parts together end on the CPU with the bits of a training without
+        interruption. `epochs` may differ; `schedule` is taken as it is. Callbacks with a method
+        `resume(history)` hear of the epochs before.
+
+        CheckpointError for a checkpoint of another network, or without the state of a training;
+        UsageError for another seed, another number of batches, or when more epochs are done.
+        """
+        if isinstance(checkpoint, Checkpoint):
+            progress = TrainingProgress.from_json(checkpoint.training)
+        else:
+            checkpoint, progress = load_progress(Path(checkpoint))
+        self._check_resumable(checkpoint, progress)
+        store = self.model.store
+        store.set_weights(checkpoint.weights)
+        self.optimizer.set_state(store, checkpoint.optimizer_state, progress.step)
+        if isinstance(self.schedule, ObservingSchedule):
+            self.schedule.set_state(progress.schedule)
+        self.history = list(progress.history)
+        self.best = next((entry for entry in reversed(self.history) if entry.best), None)
+        self._begun = UnfinishedEpoch(progress.batches, progress.waiting, checkpoint.unfinished)
+        self.resume = True
+        return progress
+
+    def _check_resumable(self, checkpoint: Checkpoint, progress: TrainingProgress) -> None:
+        _ = self.model.store  # built by now, so that it knows its shapes
+        if json.loads(json.dumps(model_config(self.model))) != checkpoint.model_config:
+            raise CheckpointError(
+                "the checkpoint is of another network than the one in training.",
+                suggestion="Build the network as it was built then.",
+            )
+        if progress.seed != self.seed:
+            raise UsageError(
+                f"the checkpoint is of a training with seed {progress.seed}, not {self.seed}."
+            )
+        if progress.class_weights != self._class_weights():
+            raise UsageError(
+                f"the checkpoint is of a training with the class weights {progress.class_weights}, "
+                f"not {self._class_weights()}."
+            )
+        if progress.steps_per_epoch != len(self.train):
+            raise UsageError(
+                f"the checkpoint is of a training with {progress.steps_per_epoch} batches an "
+                f"epoch, this one has {len(self.train)}.",
+                suggestion="Take the same images and the same batch size.",
+            )
+        if len(progress.history) > self.epochs:
+            raise UsageError(
+                f"the checkpoint is of epoch {len(progress.history)}, and this training has "
+                f"{self.epochs}."
+            )
+
+    def _class_weights(self) -> list[float] | None:
+        return None if self.class_weights is None else np.asarray(self.class_weights).tolist()
 
     def request_stop(self, reason: StopReason = "interrupted") -> None:
         """Ask to stop after the step in progress (safe in a signal handler)."""
@@ -94,6 +160,11 @@ class Trainer:
             raise DataError("there are no training images.")
         if self.checkpoints is not None:
             to_config(self.model.root)  # UsageError now for a layer that cannot be saved
+        if self._validates and self.monitor not in self.log_names:
+            raise UsageError(
+                f"training has no quantity {self.monitor!r} to monitor.",
+                suggestion=f"Known are: {', '.join(self.log_names)}.",
+            )
         loss = self.loss
         if self.class_weights is not None:
             loss = loss.with_class_weights(self.class_weights)
@@ -124,14 +195,15 @@ class Trainer:
         for callback in self.callbacks:
             if hasattr(callback, "attach"):
                 callback.attach(self)
+            if self.history and hasattr(callback, "resume"):
+                callback.resume(self.history)
         store = self.model.store
         yield TrainingStarted(
             self.model.device.name, store.num_trainable, len(self.train), self.epochs
         )
-        for epoch in range(1, self.epochs + 1):
+        for epoch in range(len(self.history) + 1, self.epochs + 1):
             result = yield from self._epoch(epoch, step)
             if result is None:
-                yield from self._keep_unfinished()
                 break
             yield from self._finish_epoch(result)
             if self._stop:
@@ -157,8 +229,11 @@ class Trainer:
         waited = 0.0
         images = 0
         tally = Tally(self.model, learn.loss, self.metrics)
-        batches = self.train.epoch(epoch - 1)
-        for step in range(1, len(self.train) + 1):
+        begun, self._begun = self._begun, UnfinishedEpoch()
+        begun.restore(learn, tally)
+        done = begun.batches
+        batches = self._batches(epoch, done)
+        for step in range(done + 1, len(self.train) + 1):
             before = time.perf_counter()
             batch = next(batches)
             waited += time.perf_counter() - before
@@ -182,9 +257,14 @@ class Trainer:
             )
             if self._stop and step < len(self.train):
                 batches.close()  # type: ignore[attr-defined]
+                yield from self._keep_unfinished(step, learn, tally)
                 return None
         elapsed = time.perf_counter() - started
         return self._validated(epoch, tally, rate, images / elapsed, waited / elapsed, started)
+
+    def _batches(self, epoch: int, done: int) -> Iterator[BatchLike]:
+        # a loader of one's own need not know how to begin in the middle, as long as it need not
+        return self.train.epoch(epoch - 1, done) if done else self.train.epoch(epoch - 1)
 
     def _rate(self, step: int) -> float:
         # a schedule of one's own may compute in NumPy, whose float64 would widen the updates
@@ -230,7 +310,13 @@ class Trainer:
     def _is_best(self, result: EpochEnded) -> bool:
         if self.best is None or result.validation_accuracy is None:
             return True
-        return _rank(result) > _rank(self.best)
+        return self._rank(result) > self._rank(self.best)
+
+    def _rank(self, result: EpochEnded) -> tuple[float, float]:
+        value, loss = result.logs[self.monitor], result.validation_loss
+        assert loss is not None
+        good = -value if self.monitor.removeprefix("val_") == "loss" else value
+        return (-math.inf if math.isnan(good) else good), -loss
 
     def _finish_epoch(self, result: EpochEnded) -> Iterator[Event]:
         self.history.append(result)
@@ -239,37 +325,54 @@ class Trainer:
         if isinstance(self.schedule, ObservingSchedule):
             validated = result.validation_loss
             self.schedule.observe(result.train_loss if validated is None else validated)
-        # checkpoints first: who hears of an epoch can rely on it being kept
+        # Checkpoints first: who hears of an epoch can rely on it being kept. The best one before
+        # the last one: if it ends between them, the epoch is repeated and makes the same again.
         saved = []
         if self.checkpoints is not None:
-            saved.append(self._save("last", result.epoch))
             if result.best:
                 with self.evaluated_weights():
-                    saved.append(self._save("best", result.epoch))
+                    saved.append(self._save("best"))
+            saved.append(self._save("last"))
         yield result
         yield from saved
 
     # --- what is kept ---------------------------------------------------------------------
 
-    def _keep_unfinished(self) -> Iterator[Event]:
-        """Save what the steps of an unfinished epoch have learned."""
-        if self.checkpoints is not None:
-            self._check_weights(len(self.history) + 1)
-            yield self._save("last", len(self.history))
+    def _keep_unfinished(self, step: int, learn: TrainingStep, tally: Tally) -> Iterator[Event]:
+        """Save what the steps of an unfinished epoch have learned, and what they summed up."""
+        if self.checkpoints is None:
+            return
+        self._check_weights(len(self.history) + 1)
+        yield self._save("last", UnfinishedEpoch.after(step, learn, tally))
 
-    def _save(self, kind: Literal["best", "last"], epoch: int) -> CheckpointSaved:
+    def _save(
+        self, kind: Literal["best", "last"], begun: UnfinishedEpoch | None = None
+    ) -> CheckpointSaved:
         assert self.checkpoints is not None
         path = self.checkpoints / f"{kind}.cpcnn"
-        state = self.optimizer.get_state(self.model.store) if kind == "last" else {}
-        training = {
-            "epoch": epoch,
-            "step": self.optimizer.step,
-            "seed": self.seed,
-            "history": [entry.to_json() for entry in self.history],
-            "settings": self.settings,
-        }
-        save_checkpoint(path, to_checkpoint(self.model, training, state))
-        return CheckpointSaved(path, kind, epoch)
+        begun = begun or UnfinishedEpoch()
+        checkpoint = to_checkpoint(self.model, self._progress(begun).to_json())
+        if kind == "last":
+            checkpoint.optimizer_state = self.optimizer.get_state(self.model.store)
+            checkpoint.unfinished = begun.sums or {}
+        else:
+            del checkpoint.training[RESUME]  # nothing can go on from the weights alone
+        checkpoint.training["settings"] = self.settings
+        save_checkpoint(path, checkpoint)
+        return CheckpointSaved(path, kind, len(self.history))
+
+    def _progress(self, begun: UnfinishedEpoch) -> TrainingProgress:
+        schedule = self.schedule
+        return TrainingProgress(
+            seed=self.seed,
+            step=self.optimizer.step,
+            steps_per_epoch=len(self.train),
+            class_weights=self._class_weights(),
+            batches=begun.batches,
+            waiting=begun.waiting,
+            schedule=schedule.get_state() if isinstance(schedule, ObservingSchedule) else {},
+            history=tuple(self.history),
+        )
 
     def _check_weights(self, epoch: int) -> None:
         """Never keep weights that are not finite: the last step may have been one too far."""
@@ -293,10 +396,3 @@ class Trainer:
             f"training diverged: {what}, at learning rate {rate:.3g}. {kept}",
             suggestion="Try a smaller learning rate (--lr).",
         )
-
-
-def _rank(result: EpochEnded) -> tuple[float, float]:
-    accuracy, loss = result.validation_accuracy, result.validation_loss
-    assert accuracy is not None
-    assert loss is not None
-    return accuracy, -loss

@@ -102,7 +102,7 @@ def test_a_reader_that_leaves_early_is_no_error(run: Path, images: Path) -> None
     os.close(reader)
     try:
         done = subprocess.run(
-            [sys.executable, "-c", command, "predict", str(images / "test")],
+            [sys.executable, "-c", command, "predict", "--quiet", str(images / "test")],
             stdout=writer,
             stderr=subprocess.PIPE,
             text=True,

@@ -24,15 +24,18 @@ from .conftest import QUICK, call, start
 ENTRY = [sys.executable, "-c", "from cpcnn_cli.main import main; main()"]
 MANY = ("--epochs", "5000", "--batch-size", "4")
 TIME_LIMIT = 60.0
+COLOUR = re.compile(r"\x1b\[[0-9;]*(3[0-9]|9[0-7]|38|48)[0-9;]*m")
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 class Terminal:
-    """A process on a terminal of 80 columns."""
+    """A process on a terminal, of 80 columns unless told otherwise."""
 
-    def __init__(self, *arguments: object, cwd: Path, **environment: str) -> None:
+    def __init__(
+        self, *arguments: object, cwd: Path, columns: int = 80, **environment: str
+    ) -> None:
         self.master, slave = pty.openpty()
-        ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         inherited = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "COLUMNS")}
         self.process = subprocess.Popen(
             [*ENTRY, *map(str, arguments)],
@@ -70,6 +73,11 @@ class Terminal:
         os.close(self.master)
         return code
 
+    def lines(self) -> list[str]:
+        """Return what was shown, without escape codes and empty lines."""
+        shown = re.split("[\r\n]+", ESCAPE.sub("", self.output))
+        return [line for line in shown if line.strip()]
+
 
 def wait_for_epoch(process: subprocess.Popen[str]) -> None:
     """Read a process's stderr until an epoch has ended."""
@@ -95,7 +103,7 @@ def test_a_terminal_shows_live_progress(images: Path, work: Path) -> None:
 def test_no_colour_on_request(images: Path, work: Path) -> None:
     terminal = Terminal("train", images, *QUICK, cwd=work, NO_COLOR="1")
     assert terminal.finish() == 0
-    assert not re.search(r"\x1b\[[0-9;]*(3[0-9]|9[0-7]|38|48)[0-9;]*m", terminal.output)
+    assert not COLOUR.search(terminal.output)
 
 
 def test_a_dumb_terminal_gets_plain_lines(images: Path, work: Path) -> None:
@@ -103,6 +111,70 @@ def test_a_dumb_terminal_gets_plain_lines(images: Path, work: Path) -> None:
     assert terminal.finish() == 0
     assert "\x1b" not in terminal.output
     assert len(re.findall(r"(?m)^Epoch \d/2 ", terminal.output)) == 2
+
+
+COMMANDS: dict[str, tuple[str, ...]] = {
+    "train": ("train", "{images}", *QUICK),
+    "eval": ("eval",),
+    "val": ("val", "--split", "validation"),
+    "predict": ("predict", "{images}/test"),
+    "summary": ("summary", "--train"),
+    "devices": ("devices",),
+    "help": ("train", "--help"),
+    "mistake": ("eval", "nothing/here"),
+}
+
+
+def arguments_of(name: str, images: Path) -> list[str]:
+    return [argument.format(images=images) for argument in COMMANDS[name]]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_command_moves_the_cursor_of_a_dumb_terminal(name: str, images: Path, run: Path) -> None:
+    terminal = Terminal(*arguments_of(name, images), cwd=Path.cwd(), TERM="dumb")
+    assert terminal.finish() == (5 if name == "mistake" else 0), terminal.output
+    assert "\x1b" not in terminal.output
+    assert terminal.lines()
+
+
+@pytest.mark.parametrize("name", ["eval", "predict", "summary", "mistake"])
+def test_no_command_colours_where_it_must_not(name: str, images: Path, run: Path) -> None:
+    terminal = Terminal(*arguments_of(name, images), cwd=Path.cwd(), NO_COLOR="1")
+    assert terminal.finish() == (5 if name == "mistake" else 0), terminal.output
+    assert not COLOUR.search(terminal.output)
+
+
+@pytest.mark.parametrize("name", ["summary", "devices", "predict", "mistake"])
+def test_a_narrow_terminal(name: str, images: Path, run: Path) -> None:
+    terminal = Terminal(*arguments_of(name, images), cwd=Path.cwd(), columns=40)
+    terminal.finish()
+    lines = [line for line in terminal.lines() if not line.startswith(("Device: ", "Model:  "))]
+    assert max(map(len, lines)) <= 40, "\n".join(lines)
+
+
+def test_the_moving_line_of_a_narrow_terminal(images: Path, work: Path) -> None:
+    terminal = Terminal("train", images, *QUICK, "--epochs", 2, cwd=work, columns=40)
+    assert terminal.finish() == 0
+    moving = [line for line in terminal.lines() if re.match(r"Epoch \d/2 +\d+% ", line)]
+    assert moving
+    assert max(map(len, moving)) <= 40
+    assert "loss" in moving[-1]
+
+
+def test_help_of_a_narrow_terminal(work: Path) -> None:
+    terminal = Terminal("--help", cwd=work, columns=40)
+    assert terminal.finish() == 0
+    assert max(map(len, terminal.lines())) <= 40
+
+
+@pytest.mark.parametrize("command", [("--quiet",), ("--json",)])
+def test_nobody_is_shown_a_moving_line_who_asked_for_quiet(
+    command: tuple[str], images: Path, work: Path
+) -> None:
+    terminal = Terminal("train", images, *QUICK, *command, cwd=work)
+    assert terminal.finish() == 0
+    assert "\x1b" not in terminal.output
+    assert "Epoch" not in terminal.output
 
 
 def test_the_report_on_a_terminal(run: Path, work: Path) -> None:

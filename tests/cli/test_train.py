@@ -31,7 +31,14 @@ def test_a_run_holds_its_settings_history_split_and_checkpoints(images: Path, wo
     assert result.exit_code == 0, result.output
     run = work / "runs/simple-1"
     names = {path.name for path in run.iterdir()}
-    assert names == {"settings.toml", "history.csv", "split.csv", "best.cpcnn", "last.cpcnn"}
+    assert names == {
+        "settings.toml",
+        "history.csv",
+        "split.csv",
+        "best.cpcnn",
+        "last.cpcnn",
+        "curves.svg",
+    }
     settings = tomllib.loads((run / "settings.toml").read_text())["train"]
     assert TrainSettings.from_config(settings).seed == 5
     assert settings["batch_size"] == 32

@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cpcnn.core.context import Context
 from cpcnn.core.errors import CheckpointError, UsageError
-from cpcnn.data.augment import Augmentation, compose
+from cpcnn.data.augment import Augmentation, Warp, compose
+from cpcnn.devices import get_device
 
 INDEX = np.arange(4000)
-EVERYTHING = Augmentation(horizontal_flip=True, shift=0.1, rotation=20.0, shear=10.0, zoom=0.2)
+EVERYTHING = Augmentation(True, shift=0.1, rotation=20.0, shear=10.0, zoom=0.2, vertical_flip=True)
 
 
 def keras_matrix(theta: float, tx: float, ty: float, shear: float, zx: float, zy: float) -> Any:
@@ -105,6 +107,32 @@ def test_half_of_the_images_are_flipped() -> None:
     assert (warp.crop, warp.affine) == (None, None)
 
 
+def test_a_vertical_flip_turns_rows_and_nothing_else() -> None:
+    images = np.arange(4 * 6 * 5 * 2, dtype=np.uint8).reshape(4, 6, 5, 2)
+    warp = Augmentation(vertical_flip=True).draw(0, 0, INDEX, 6, 5)
+    assert warp.affine is not None
+    turned = warp.affine[:, 0, 0] == -1
+    assert abs(turned.mean() - 0.5) < 0.03
+    neutral = np.abs(warp.affine) == np.eye(2, 3)
+    assert neutral.all()
+    y = staged(images, warp.rows(slice(0, 4)))
+    for row in range(4):
+        expected = images[row, ::-1] if turned[row] else images[row]
+        np.testing.assert_array_equal(y[row], expected)
+
+
+def test_beside_a_vertical_flip_shifts_are_whole_pixels() -> None:
+    affine = Augmentation(vertical_flip=True, shift=0.125).draw(0, 0, INDEX, 32, 17).affine
+    assert affine is not None
+    crop = Augmentation(shift=0.125).draw(0, 0, INDEX, 32, 17).crop
+    np.testing.assert_array_equal(affine[:, :, 2], crop)
+
+
+def staged(images: Any, warp: Warp) -> Any:
+    ops = Context(get_device("numpy")).ops
+    return ops.input_stage(images, np.zeros(2), np.ones(2), **vars(warp))
+
+
 def test_draws_depend_on_the_sample_alone() -> None:
     whole = EVERYTHING.draw(7, 3, INDEX, 20, 30)
     order = np.random.default_rng(0).permutation(INDEX)
@@ -140,6 +168,7 @@ def test_nothing_asked_is_nothing_drawn() -> None:
     assert EVERYTHING
     for name in ("shift", "rotation", "shear", "zoom"):
         assert Augmentation(**{name: 0.5})
+    assert Augmentation(vertical_flip=True)
 
 
 def test_config_round_trip_through_json() -> None:

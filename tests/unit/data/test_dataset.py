@@ -1,3 +1,4 @@
+import hashlib
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -73,6 +74,20 @@ def test_bad_files_are_skipped_in_order(plant: Plant, limit: int | None) -> None
         data.gather(np.arange(6)), good.gather(np.array([0, 2, 3, 4, 7, 8]))
     )
     data.check_classes()
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("limit", [None, 0])
+def test_digests_are_those_of_the_files_that_are_left(plant: Plant, limit: int | None) -> None:
+    root = plant({"cat": 5, "dog": 3})
+    (root / "cat" / "1.png").write_bytes(b"not an image")
+    data = dataset(root, memory_limit=limit)
+    data.prepare(workers=3, digests=True)
+    contents = [sample.path.read_bytes() for sample in data.samples]
+    assert len(contents) == 7
+    assert data.digests == tuple(hashlib.sha256(content).hexdigest() for content in contents)
+    data.prepare()
+    assert data.digests == ()
 
 
 def test_bad_files_are_refused_by_name(plant: Plant) -> None:

@@ -306,12 +306,23 @@ def test_folders_of_folders_that_may_be_classes(plant: Plant) -> None:
     assert folder.count("all") == {"animals": 2, "vehicles": 2}
 
 
+def test_a_folder_in_a_class_that_has_the_name_of_another_class(plant: Plant) -> None:
+    root = plant({"cat": 2, "cat/2024/dog": 3, "dog": 1})
+    message = refusal(root)
+    assert (
+        f"the folder {root / 'cat/2024/dog'} lies in class cat and is named like class" in message
+    )
+    assert "like class dog: 3 images could be of either." in message
+    assert scan_folder(root, allow_nested=True).count("all") == {"cat": 5, "dog": 1}
+
+
 @pytest.mark.parametrize(
     "folders",
     [
         {"cat/2023": 1, "cat/2024": 1, "dog/2024": 1},  # a shared name: groups, not classes
         {"cat/a": 1, "cat/b": 1, "dog/c": 1, "dog": 1},  # an image at the class level
         {"cat/a": 1, "dog/b": 1},  # one folder in each: no two would be merged
+        {"cat/cat": 1, "dog/dog": 1, "dog": 1},  # named like their own class
     ],
 )
 def test_folders_of_folders_that_must_be_groups(plant: Plant, folders: dict[str, int]) -> None:

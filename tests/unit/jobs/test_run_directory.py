@@ -111,6 +111,24 @@ def test_tables_survive_odd_names() -> None:
     assert run.settings() == {"data": "a\x00\x1b\"'"}
 
 
+def test_the_split_keeps_groups_and_content() -> None:
+    run = RunDirectory.create("simple", Path("data"))
+    rows = [SplitRow("a.png", "a", "train", "", "0a"), SplitRow("b.png", "b", "test", "", "0b")]
+    run.write_split(rows)
+    assert (run.path / "split.csv").read_text().splitlines()[0] == "path,class,split,sha256"
+    assert run.split() == rows
+    rows.append(SplitRow("c.png", "a", "validation", "track 7,\n", ""))
+    run.write_split(rows)
+    assert (run.path / "split.csv").read_text().splitlines()[0] == "path,class,split,group,sha256"
+    assert run.split() == rows
+
+
+def test_splits_of_older_runs_are_read() -> None:
+    run = RunDirectory.create("simple", Path("data"))
+    (run.path / "split.csv").write_text("path,class,split\na.png,a,train\n")
+    assert run.split() == [SplitRow("a.png", "a", "train")]
+
+
 def test_history_has_one_header() -> None:
     run = RunDirectory.create("simple", Path("data"))
     for epoch in (1, 2):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 
 from cpcnn.core.errors import UsageError
 from cpcnn.jobs import TrainSettings
-from cpcnn.jobs.settings import did_you_mean
+from cpcnn.jobs.settings import OPTIMIZERS, SCHEDULES, did_you_mean
+from cpcnn.optimizers import OPTIMIZERS as KNOWN_OPTIMIZERS
+from cpcnn.schedules import SCHEDULES as KNOWN_SCHEDULES
 
 
 def test_the_default_recipe() -> None:
@@ -17,6 +21,10 @@ def test_the_default_recipe() -> None:
     assert (recipe.optimizer, recipe.lr, recipe.weight_decay) == ("adamw", "auto", 0.01)
     assert (recipe.schedule, recipe.label_smoothing, recipe.epochs) == ("one-cycle", 0.1, 20)
     assert (recipe.flip, recipe.shift, recipe.val_fraction) == (True, 1 / 16, 0.2)
+    assert (recipe.warmup_epochs, recipe.accumulate, recipe.monitor) == (0, 1, "accuracy")
+    off = (recipe.ema, recipe.clip_norm, recipe.patience, recipe.class_weights, recipe.weights)
+    assert off == (None,) * 5
+    assert (recipe.vertical_flip, recipe.freeze, recipe.limit) == (False, (), None)
     assert recipe.batch_size_for(9_999) == 32
     assert recipe.batch_size_for(10_000) == 64
     assert (recipe.lr_for(32), recipe.lr_for(64)) == (2e-3, 4e-3)
@@ -26,13 +34,37 @@ def test_the_default_recipe() -> None:
 
 def test_settings_survive_a_file() -> None:
     settings = TrainSettings(
-        Path("data"), model="simple", img_size=48, channels="1", zoom_range=0.2, name="x"
+        Path("data"),
+        model="simple",
+        img_size=48,
+        channels="1",
+        zoom_range=0.2,
+        name="x",
+        weights=Path("runs/other"),
+        class_weights="weights.csv",
+        freeze=("stem", "stage*"),
     )
     config = settings.to_config()
-    assert all(isinstance(value, str | int | float | bool) for value in config.values())
-    assert Path(config["data"]).is_absolute()
+    assert tomllib.loads(tomli_w.dumps(config)) == config
+    for name in ("data", "weights", "class_weights"):
+        assert Path(config[name]).is_absolute()
     assert TrainSettings.from_config(config).to_config() == config
     assert TrainSettings.from_config(config).name is None
+
+
+def test_settings_of_the_first_version_are_read() -> None:
+    config = TrainSettings(Path("data")).to_config()
+    new = ("warmup_epochs", "accumulate", "monitor", "freeze", "vertical_flip")
+    old = {name: value for name, value in config.items() if name not in new}
+    assert TrainSettings.from_config(old) == TrainSettings.from_config(config)
+    assert TrainSettings(Path("data"), class_weights="balanced").to_config()["class_weights"] == (
+        "balanced"
+    )
+
+
+def test_every_optimizer_and_schedule_can_be_chosen() -> None:
+    assert set(OPTIMIZERS) == set(KNOWN_OPTIMIZERS)
+    assert set(SCHEDULES) == set(KNOWN_SCHEDULES)
 
 
 def test_an_unknown_setting_is_refused() -> None:
@@ -47,8 +79,22 @@ def test_an_unknown_setting_is_refused() -> None:
         ({"epochs": 1.5}, "--epochs is 1.5"),
         ({"lr": "fast"}, "--lr is 'fast'"),
         ({"lr": float("inf")}, "--lr is inf"),
-        ({"optimizer": "adamv"}, "one of adamw, adam, sgd. Did you mean 'adam'"),
-        ({"schedule": "linear"}, "one of one-cycle, cosine, constant"),
+        ({"optimizer": "adamv"}, "one of adamw, adam, nadam, sgd, rmsprop, lamb. Did you mean"),
+        ({"schedule": "linear"}, "one of one-cycle, cosine, cosine-restarts"),
+        ({"momentum": 1.0, "optimizer": "sgd"}, "--momentum is 1.0"),
+        ({"momentum": 0.9}, "--momentum goes with sgd and rmsprop; adamw has none"),
+        ({"warmup_epochs": -1}, "--warmup-epochs is -1"),
+        ({"warmup_epochs": 3, "epochs": 3}, "--warmup-epochs is 3; it must be below --epochs"),
+        ({"ema": 1.0}, "--ema is 1.0; it must be a number above 0 and below 1"),
+        ({"accumulate": 0}, "--accumulate is 0"),
+        ({"clip_norm": 0}, "--clip-norm is 0"),
+        ({"patience": 0}, "--patience is 0"),
+        ({"limit": 1}, "--limit is 1; it must be a whole number of at least 2"),
+        ({"monitor": "f1"}, "--monitor is 'f1'; it must be one of accuracy, macro-f1"),
+        ({"flip": "yes"}, "--flip is 'yes'; it must be true or false"),
+        ({"model": 9}, "--model is 9; it must be text"),
+        ({"weights": 3}, "--weights is 3; it must be a path"),
+        ({"freeze": [1]}, "--freeze is (1,); it must be a list of text"),
         ({"channels": 2}, "--channels is '2'"),
         ({"on_error": "cry"}, "--on-error is 'cry'"),
         ({"name": ".."}, "not the name of a folder"),

@@ -20,6 +20,7 @@ from cpcnn.jobs import (
 )
 from cpcnn.jobs.evaluate import Evaluated
 from cpcnn.jobs.events import DataFound, DeviceSelected, TrainingPrepared
+from cpcnn.jobs.predict import PredictionPrepared
 from cpcnn.training.checkpoint import load_checkpoint
 from cpcnn.training.events import EpochEnded, StepEnded, TrainingEnded
 
@@ -101,7 +102,8 @@ def test_divergence_keeps_the_last_good_epoch(
     settings: TrainSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "cpcnn.jobs.train.get_schedule", lambda *_: lambda step: 1e-3 if step < 3 else 1e30
+        "cpcnn.jobs.build_trainer.get_schedule",
+        lambda *_, **__: lambda step: 1e-3 if step < 3 else 1e30,
     )
     with pytest.raises(DivergedError) as caught:
         list(train_folder(replace(settings, epochs=9)))
@@ -118,8 +120,10 @@ def test_train_evaluate_predict(settings: TrainSettings, images: Path) -> None:
     assert isinstance(evaluated, Evaluated)
     assert evaluated.prepared.split == "test"
     paths = [str(path) for path in evaluated.evaluation.paths]
-    predictions = list(predict_images(PredictSettings(tuple(paths), settings.output)))
+    _, prepared, *predictions = predict_images(PredictSettings(tuple(paths), settings.output))
     classes = evaluated.evaluation.report.classes
+    assert isinstance(prepared, PredictionPrepared)
+    assert prepared.classes == classes
     expected = [classes[number] for number in evaluated.evaluation.predicted]
     assert [prediction.ranked[0][0] for prediction in predictions] == expected
     assert [str(prediction.path) for prediction in predictions] == paths

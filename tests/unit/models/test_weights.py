@@ -74,8 +74,6 @@ def test_a_name_is_that_of_the_layer_in_another_model() -> None:
         (lambda m: m.set_weights(m.get_weights()[:-1]), ShapeError, "expected are"),
         (lambda m: m.set_weights([]), ShapeError, "have shapes none"),
         (lambda m: built_alone().get_weights(), UsageError, "'dense' has no weights yet"),
-        (lambda m: setattr(m, "trainable", False), UsageError, "cannot be frozen"),
-        (lambda m: setattr(m.layers[0], "trainable", False), UsageError, "cannot be frozen"),
     ],
 )
 def test_what_cannot_be_meant(use: Any, error: Any, words: str) -> None:
@@ -88,11 +86,3 @@ def built_alone() -> Dense:
     layer = Dense(3)
     layer.build((4,))
     return layer
-
-
-def test_everything_is_trainable() -> None:
-    model = network()
-    model.trainable = True
-    model.layers[0].trainable = True
-    assert model.trainable
-    assert model.layers[0].trainable

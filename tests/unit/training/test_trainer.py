@@ -63,7 +63,8 @@ def test_events_come_in_order(make_trainer: Make, tmp_path: Path) -> None:
     events = list(trainer.run())
     names = kinds(events)
     assert names[0] == "TrainingStarted"
-    assert names[1:6] == ["StepEnded"] * 3 + ["EpochEnded", "saved last"]
+    assert names[1:6] == ["StepEnded"] * 3 + ["EpochEnded", "saved best"]
+    assert names[6] == "saved last"
     assert names[-1] == "TrainingEnded"
     started = events[0]
     assert isinstance(started, TrainingStarted)

@@ -1,0 +1,74 @@
+"""Which images of a folder train and which validate, in groups if the user or a table says so."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ..core.errors import UsageError
+from ..data.grouping import choose_grouping, group_images
+from ..data.image_folder import UNSPLIT, ImageFolder, Sample, counted, listing
+from ..data.split import split_samples
+
+CLASSES_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class SplitChoice:
+    """The images of each split, whether those to validate were drawn from the others, remarks."""
+
+    train: tuple[Sample, ...]
+    validation: tuple[Sample, ...]
+    test: tuple[Sample, ...]
+    drawn: bool
+    notes: tuple[str, ...]
+
+
+def choose_splits(
+    folder: ImageFolder, *, val_fraction: float, seed: int, group_by: str | None = None
+) -> SplitChoice:
+    """Split a folder of images: by its own folders or table, else `val_fraction` by their hashes.
+
+    Groups are a column of the table or a pattern, see `choose_grouping`. Raises UsageError when
+    no group can be held out.
+    """
+    notes: list[str] = []
+    grouping = choose_grouping(folder, group_by)
+    if grouping is not None:
+        folder, remarks = group_images(folder, grouping)
+        notes.extend(remarks)
+    if folder.table is not None and folder.table.unused(group_by):
+        columns = listing(repr(name) for name in folder.table.unused(group_by))
+        notes.append(f"{folder.table.path.name} has columns that are not used: {columns}.")
+    splits = folder.splits
+    train = splits[UNSPLIT] if UNSPLIT in splits else splits["train"]
+    validation = splits.get("validation", ())
+    drawn = not validation
+    if drawn:
+        train, validation = split_samples(train, folder.root, val_fraction, seed)
+        if grouping is not None and not validation:
+            raise _nothing_to_hold_out(train, grouping.source)
+        notes.extend(_without_validation(train, validation))
+    return SplitChoice(train, validation, splits.get("test", ()), drawn, tuple(notes))
+
+
+def _nothing_to_hold_out(samples: tuple[Sample, ...], source: str) -> UsageError:
+    groups = len({sample.group or sample.path for sample in samples})
+    return UsageError(
+        f"{counted(groups, 'group')} by {source}: none can be held out, as every class needs two "
+        "or more.",
+        suggestion="Group by something finer, or give a split of images to validate.",
+    )
+
+
+def _without_validation(train: tuple[Sample, ...], validation: tuple[Sample, ...]) -> Iterator[str]:
+    """Yield a remark on the classes that have no image to validate."""
+    held_out = {sample.label for sample in validation}
+    counts = Counter(sample.label for sample in train if sample.label not in held_out)
+    if validation and counts:
+        classes = counted(len(counts), "class has", "classes have")
+        shown = listing(
+            (f"{name} {count}" for name, count in sorted(counts.items())), CLASSES_SHOWN
+        )
+        yield f"{classes} no image to validate, as there are too few (images: {shown})."

@@ -1,0 +1,180 @@
+"""How much memory a network takes, estimated from one pass of one image.
+
+The pass is that of a training step: what its layers keep for backward is what they return, so that
+it need not be known layer by layer.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.context import Context
+from ..layers import Layer, Recompute
+from ..losses import SparseCategoricalCrossentropy
+from .network import Network
+
+ITEM_SIZE = 4  # bytes of a float32
+SUMS_OF_A_KERNEL = 5  # its gradient, and the parts that threads sum it in
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Bytes of a network: what is there once, and what every image of a batch adds.
+
+    `kept` are the bytes an image leaves for backward, by path of the layer that first keeps them;
+    `kernel_sums` those in which kernels' gradients are summed.
+    """
+
+    parameters: int
+    gradients: int
+    kernel_sums: int
+    inference_image: int
+    training_image: int
+    kept: dict[str, int]
+
+    @property
+    def kept_image(self) -> int:
+        """The bytes that an image leaves for backward."""
+        return sum(self.kept.values())
+
+    def inference(self, batch_size: int) -> int:
+        """Return the bytes it takes to classify a batch; the gradients' buffer is there as well."""
+        return self.parameters + self.gradients + batch_size * self.inference_image
+
+    def training(self, batch_size: int, slots: int) -> int:
+        """Return the bytes it takes to train on a batch; `slots` are the optimizer's buffers."""
+        once = self.parameters + self.gradients * (1 + slots) + self.kernel_sums
+        return once + batch_size * self.training_image
+
+
+def measure_footprint(network: Network) -> Footprint:
+    """Pass one image of zeros through a built network, and estimate from it what a batch takes.
+
+    Arrays count whose size grows with the batch or the parameters; the images themselves, blocks
+    of work of a fixed size and the program do not. As devices do, memory is taken to be kept for
+    further arrays of the same size. Weights and running statistics stay as they are. The device
+    must compute in NumPy's arrays.
+    """
+    store = network.store
+    root, _ = network.training_root(SparseCategoricalCrossentropy())
+    seen = _Pass(store.values)
+    with network.device.scope(), seen.watching(root):
+        ctx = network.context(training=True, grad=True).variant(update_statistics=False)
+        x = network.device.zeros((1, *(network.input_shape or ())), "float32")
+        root.forward(x, ctx)
+    kernels = {param.size for param in store.params.values() if len(param.shape) == 4}
+    # backward has gradients of the same sizes, and one more where it takes an activation back
+    gradients = seen.at_once | Counter(dict.fromkeys(seen.at_once, 2))
+    return Footprint(
+        parameters=store.num_parameters * ITEM_SIZE,
+        gradients=store.num_trainable * ITEM_SIZE,
+        kernel_sums=sum(kernels) * ITEM_SIZE * SUMS_OF_A_KERNEL,
+        inference_image=_total(seen.at_once),
+        training_image=sum(seen.kept.values()) + seen.recomputed + _total(gradients),
+        kept=seen.kept,
+    )
+
+
+def _total(sizes: Counter[int]) -> int:
+    return sum(size * number for size, number in sizes.items())
+
+
+class _Pass:
+    """What one pass uses. Arrays are told apart by the memory that they view.
+
+    `at_once` says how many arrays of each size in bytes are needed at the same time.
+    """
+
+    def __init__(self, parameters: Any) -> None:
+        self.kept: dict[str, int] = {}
+        self.recomputed = 0
+        self.at_once: Counter[int] = Counter()
+        self._parameters = id(_memory_of(parameters))
+        self._known: dict[int, Any] = {}  # holds on to memory, so that none is handed out again
+        self._held: list[Any] = []  # inputs that containers will read again
+        self._again = False  # in the second pass of a body
+
+    @contextmanager
+    def watching(self, root: Layer) -> Iterator[None]:
+        """Within the block every layer reports what it reads, gives and keeps."""
+        layers = list(root.walk())
+        for path, layer in layers:
+            vars(layer)["forward"] = self._reporting(path, layer)
+        try:
+            yield
+        finally:
+            for _, layer in layers:
+                del vars(layer)["forward"]
+
+    def _reporting(self, path: str, layer: Layer) -> Callable[[Any, Context], Any]:
+        forward = layer.forward
+        holds = bool(layer.children())
+
+        def reported(x: Any, ctx: Context) -> Any:
+            self._held += [x] if holds else []
+            y, saved = forward(x, ctx)
+            self.at_once |= Counter(
+                memory.nbytes for memory in _memories((x, y, self._held)).values()
+            )
+            if holds:
+                self._held.pop()
+            if ctx.grad and not self._again:
+                self._keep(path, saved)
+                if isinstance(layer, Recompute):
+                    self._recompute(layer, x, ctx)
+            return y, saved
+
+        return reported
+
+    def _keep(self, path: str, saved: Any) -> None:
+        new = self._unknown(saved)
+        self._known |= new
+        if new:
+            size = sum(memory.nbytes for memory in new.values())
+            self.kept[path] = self.kept.get(path, 0) + size
+
+    def _recompute(self, layer: Recompute, x: Any, ctx: Context) -> None:
+        """Note what the second pass of a body will keep; one of them at a time does."""
+        self._again = True
+        _, saved = layer.body.forward(x, ctx)
+        self._again = False
+        again = sum(memory.nbytes for memory in self._unknown(saved).values())
+        self.recomputed = max(self.recomputed, again)
+
+    def _unknown(self, saved: Any) -> dict[int, Any]:
+        return {
+            key: memory
+            for key, memory in _memories(saved).items()
+            if key not in self._known and key != self._parameters
+        }
+
+
+def _memories(values: Any) -> dict[int, Any]:
+    """Return the arrays that own what some values view, by identity."""
+    return {id(memory): memory for memory in map(_memory_of, _arrays(values))}
+
+
+def _arrays(value: Any) -> Iterator[NDArray[Any]]:
+    """Yield all arrays in what a layer kept."""
+    if isinstance(value, np.ndarray):
+        yield value
+    elif isinstance(value, dict):
+        yield from _arrays(list(value.values()))
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from _arrays(item)
+    elif is_dataclass(value) and not isinstance(value, type):
+        yield from _arrays([getattr(value, field.name) for field in fields(value)])
+
+
+def _memory_of(array: Any) -> Any:
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
