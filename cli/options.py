@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields
 from difflib import get_close_matches
@@ -50,7 +51,8 @@ class Choice(click.Choice):  # type: ignore[type-arg]  # no parameter before cli
         try:
             return super().convert(value, param, ctx)
         except click.BadParameter as error:
-            near = get_close_matches(str(value), self.choices, n=1)
+            begun = [choice for choice in self.choices if choice.startswith(str(value) or " ")]
+            near = begun or get_close_matches(str(value), self.choices, n=1)
             if not near:
                 raise
             self.fail(f"{error.message} Did you mean {near[0]!r}?", param, ctx)
@@ -64,7 +66,8 @@ def output_options(command: Callable[..., int | None]) -> Callable[..., int | No
     @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
     @wraps(command)
     def wrapped(json: bool, quiet: bool, debug: bool, **values: Any) -> int | None:
-        streams = Streams(json=json, quiet=quiet or json)
+        watched = sys.stderr.isatty() and not sys.stdout.isatty()  # the document goes elsewhere
+        streams = Streams(json=json, quiet=quiet or (json and not watched))
         return command(streams, **values)
 
     return wrapped

@@ -20,7 +20,7 @@ from .failures import INTERRUPTED
 from .interrupts import orderly_interrupt
 from .streams import Streams
 from .views.text import quoted
-from .views.training import training_view
+from .views.training import monitored, training_view
 
 Job: TypeAlias = Callable[[Progress], Generator[Event, None, None]]
 
@@ -96,6 +96,8 @@ class TrainingSession:
         if self.end.best_epoch:
             accuracy = self.end.best_accuracy
             score = "" if accuracy is None else f", validation accuracy {accuracy:.4f}"
+            for name, value in monitored(self.epochs[self.end.best_epoch - 1]):
+                score += f", {name.replace('_', '-')} {value:.4f}"
             lines.append(f"Best epoch: {self.end.best_epoch} of {self.planned_epochs}{score}")
         lines.append(f"Run:        {quoted(run)}")
         lines.append(f"Evaluate:   cpcnn eval {quoted(run)}")

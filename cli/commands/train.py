@@ -18,6 +18,7 @@ from cpcnn.jobs.settings import (
     TrainSettings,
 )
 
+from ..help_sections import SectionedCommand
 from ..options import (
     Choice,
     batch_size,
@@ -38,8 +39,57 @@ if TYPE_CHECKING:
 option = settings_option(TrainSettings)
 SETTINGS = {field.name for field in fields(TrainSettings)}
 
+SECTIONS = {
+    "Images": (
+        "img_size",
+        "channels",
+        "resize",
+        "val_fraction",
+        "group_by",
+        "limit",
+        "on_error",
+        "allow_empty_classes",
+        "allow_nested",
+    ),
+    "Model": ("model", "width", "weights", "freeze"),
+    "Training": (
+        "epochs",
+        "batch_size",
+        "lr",
+        "optimizer",
+        "momentum",
+        "schedule",
+        "warmup_epochs",
+        "weight_decay",
+        "label_smoothing",
+        "class_weights",
+        "ema",
+        "accumulate",
+        "clip_norm",
+        "monitor",
+        "patience",
+    ),
+    "Augmentation": ("flip", "vertical_flip", "shift", "rotation", "shear_range", "zoom_range"),
+    "Run": (
+        "output",
+        "name",
+        "config",
+        "resume",
+        "dry_run",
+        "seed",
+        "device",
+        "workers",
+        "threads",
+    ),
+}
 
-@click.command("train", epilog="Nothing is ever written into DATA; the run goes to runs/MODEL-N.")
+
+@click.command(
+    "train",
+    cls=SectionedCommand,
+    sections=SECTIONS,
+    epilog="Nothing is ever written into DATA; the run goes to runs/MODEL-N.",
+)
 @click.argument("data", type=path_type(), required=False)
 @option("--model", metavar="NAME", help="simple, resnet9 or resnet18.")
 @option("--width", type=float, metavar="X", help="Scales the number of channels.")

@@ -148,7 +148,7 @@ def prepared_lines(event: TrainingPrepared) -> Iterator[str]:
     yield from (f"Note: {printable(note)}" for note in event.notes)
 
 
-def _monitored(event: EpochEnded) -> list[tuple[str, float]]:
+def monitored(event: EpochEnded) -> list[tuple[str, float]]:
     """Return what --monitor looks at beside accuracy and loss."""
     metrics = event.validation_metrics
     return [(name, metrics[name]) for name in METRIC_WORDS if name in metrics]
@@ -165,6 +165,6 @@ def epoch_line(event: EpochEnded) -> str:
             f"val-loss {event.validation_loss:.3f}",
             f"val-acc {event.validation_accuracy:.4f}",
         ]
-    cells += [f"{METRIC_WORDS[name]} {value:.4f}" for name, value in _monitored(event)]
+    cells += [f"{METRIC_WORDS[name]} {value:.4f}" for name, value in monitored(event)]
     cells += [f"{event.images_per_second:.0f} img/s", "*" if event.best else ""]
     return " ".join(cells).rstrip()

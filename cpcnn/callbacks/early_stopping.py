@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from numpy.typing import NDArray
@@ -68,19 +68,9 @@ class EarlyStopping:
                 "epoch before are not known.",
                 suggestion="Leave it out; best.cpcnn has them.",
             )
-        self._count_again(history)
-
-    def stopped_after(self, history: Sequence[EpochEnded]) -> bool:
-        """Whether a training with this history was stopped after the last of its epochs."""
-        return replace(self)._count_again(history)
-
-    def _count_again(self, history: Sequence[EpochEnded]) -> bool:
-        over = False
         for event in history:
-            over = event.epoch > self.start_from_epoch and self._is_over(event)
-            if over:
+            if event.epoch > self.start_from_epoch and self._is_over(event):
                 self._wait = 0
-        return over
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, EpochEnded) and event.epoch > self.start_from_epoch:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypeGuard
 
 from .errors import UsageError
 
@@ -27,7 +27,7 @@ def check_number(
         over = (least is None or value >= least) and (above is None or value > above)
         under = (most is None or value <= most) and (below is None or value < below)
         if over and under:
-            _keep(owner, option, int(value) if isinstance(value, Integral) else float(value))
+            _keep(owner, option, int(value) if is_whole(value) else float(value))
             return
     bounds = [(least, "at least"), (above, "above"), (most, "at most"), (below, "below")]
     allowed = " and ".join(f"{word} {bound:g}" for bound, word in bounds if bound is not None)
@@ -52,10 +52,13 @@ def check_seed(owner: object) -> None:
     _keep(owner, "seed", int(seed))
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
     """Whether a value is a finite number, of Python or NumPy; bool is no number here."""
     real = isinstance(value, Real) and not isinstance(value, bool)
-    return real and bool(abs(value) < math.inf)  # integers may be too large for math.isfinite
+    try:
+        return real and math.isfinite(value)
+    except OverflowError:  # an integer that no float can hold
+        return False
 
 
 def is_whole(value: object) -> bool:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+LARGE = 16 << 20  # bytes that are not read at once
+
 
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file's bytes in hexadecimal; empty if it cannot be read."""
-    # Images are mostly small, and were decoded in memory: one read costs half of reading in parts.
-    with suppress(OSError):
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+    with suppress(OSError), path.open("rb") as file:
+        # Images are mostly small: one read costs half of reading in parts.
+        if os.fstat(file.fileno()).st_size > LARGE:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.sha256(file.read()).hexdigest()
     return ""
 
 

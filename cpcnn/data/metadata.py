@@ -52,7 +52,9 @@ class ImageTable:
         found = ((row.line, fault(row.cells[column])) for row in self.rows.values())
         self.refuse([(line, reason) for line, reason in found if reason])
 
-    def refuse(self, faults: Sequence[tuple[int, str]], suggestion: str = "") -> None:
+    def refuse(
+        self, faults: Sequence[tuple[int, str]], suggestion: str = "Correct them, or take them out."
+    ) -> None:
         """Raise DataError if there are faults, each a line's number and what is wrong with it."""
         if faults:
             rows = "1 row" if len(faults) == 1 else f"{len(faults):,} rows"
@@ -138,7 +140,8 @@ def _add(
 ) -> str | None:
     """Add a line to the rows, or return what is wrong with it."""
     if len(cells) != len(columns):
-        return f"it has {len(cells)} cells, the first line has {len(columns)}"
+        found = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
+        return f"it has {found}, the first line has {len(columns)}"
     row = dict(zip(columns, cells, strict=True))
     name = row.pop(FILE_NAME)
     fault = _name_fault(name)

@@ -34,11 +34,16 @@ class ConfigFile:
         text = _read_text(path)
         try:
             document = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except ValueError as error:  # TOMLDecodeError, or a number of too many digits
             raise UsageError(f"{path} is not TOML: {error}.") from None
         config = cls(path, _section(document, path), text)
         known = [field.name for field in fields(TrainSettings)]
-        for name in config.values:
+        for name, value in config.values.items():
+            if isinstance(value, dict) and name not in known:
+                raise UsageError(
+                    f"{path} has a table [{name}], which is none of settings.",
+                    suggestion=f"Put all settings into [{SECTION}], or all at the top.",
+                )
             if name not in known:
                 near = did_you_mean(name.replace("-", "_"), known)
                 raise UsageError(

@@ -13,6 +13,7 @@ from ..training.trainer import Trainer
 from .build_trainer import updates_per_epoch
 from .events import Progress, TrainingPrepared
 from .run_directory import RunDirectory
+from .run_lock import locked
 from .settings import TrainSettings
 from .train import Event as TrainEvent
 from .train import Training, check_model, start_from_weights, train_into
@@ -53,15 +54,16 @@ def dry_run(
         prepared.append(training)
         return ()
 
-    try:
-        with closing(train_into(run, settings, begin, progress)) as events:
-            for event in events:
-                yield event
-                if isinstance(event, TrainingPrepared):
-                    break
-        yield _try_one_batch(prepared[0].settings, prepared[0].trainer)
-    finally:
-        run.discard()
+    with locked(run.path):
+        try:
+            with closing(train_into(run, settings, begin, progress)) as events:
+                for event in events:
+                    yield event
+                    if isinstance(event, TrainingPrepared):
+                        break
+            yield _try_one_batch(prepared[0].settings, prepared[0].trainer)
+        finally:
+            run.discard()
 
 
 def _try_one_batch(settings: TrainSettings, trainer: Trainer) -> DryRunEnded:

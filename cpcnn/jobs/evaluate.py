@@ -153,7 +153,8 @@ def _recorded(source: ModelSource) -> RecordedSplit:
     """Return what is known about the images that the model was trained on."""
     settings = source.run.settings() if source.run else {}
     if not settings:
-        settings = load_checkpoint(source.checkpoint).training.get("settings") or {}
+        kept = load_checkpoint(source.checkpoint).training.get("settings")
+        settings = kept if isinstance(kept, dict) else {}
     data = settings.get("data")
     rows = source.run.split() if source.run else []
     return RecordedSplit(Path(data) if isinstance(data, str) else None, tuple(rows))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -11,7 +11,6 @@ from typing import Any
 
 from ..core.errors import CheckpointError, DataError, UsageError
 from ..training.checkpoint import Checkpoint, load_checkpoint
-from ..training.events import EpochEnded
 from ..training.progress import TrainingProgress, load_progress
 from ..training.trainer import Trainer
 from .events import Progress, TrainingResumed
@@ -62,7 +61,7 @@ def resume_training(
     with locked(run.path):
         last, done = _load_last(run)
         planned = _planned_settings(run, last, settings)
-        _require_work(run, planned, settings, done.history)
+        _require_work(run, planned, settings, done)
         yield from train_into(run, planned, partial(_continue, last), progress)
 
 
@@ -115,7 +114,13 @@ def _planned_settings(
     run: RunDirectory, last: Checkpoint, settings: ResumeSettings
 ) -> TrainSettings:
     """Return the run's settings, with what shall be different; UsageError if others changed."""
-    made_with = dict(last.training.get("settings", {}))
+    made_with = last.training.get("settings")
+    if not isinstance(made_with, dict) or "data" not in made_with:
+        raise CheckpointError(
+            f"{run.path / LAST} does not say with which settings it was made.",
+            suggestion="Only a run of `cpcnn train` can go on; in Python there is "
+            "Trainer.resume_from.",
+        )
     found = run.settings() or made_with
     for name in sorted((made_with.keys() | found.keys()) - set(MAY_DIFFER)):
         if found.get(name) != made_with.get(name):
@@ -138,14 +143,20 @@ def _require_work(
     run: RunDirectory,
     planned: TrainSettings,
     settings: ResumeSettings,
-    history: Sequence[EpochEnded],
+    progress: TrainingProgress,
 ) -> None:
     """Raise UsageError when there is nothing left to do."""
+    history = progress.history
     done = len(history)
     if settings.epochs is None:
         if done >= planned.epochs:
-            raise _finished(run, f"all of its {done} epochs are done", 2 * done)
-        if planned.patience is not None and Patience(planned.patience).stopped_after(history):
+            raise _finished(
+                run,
+                "its one epoch is done" if done == 1 else f"all of its {done} epochs are done",
+                2 * done,
+            )
+        stopped = planned.patience and Patience(planned.patience).stopped_after(history)
+        if stopped and not progress.batches:  # with batches it had gone on after the stop
             raise _finished(run, f"it was stopped early after epoch {done}", planned.epochs)
     elif done >= settings.epochs:
         raise UsageError(

@@ -139,27 +139,27 @@ class RunDirectory:
 
         from .._version import __version__
 
-        run = {"created": datetime.now(UTC), "cpcnn": __version__} | self._read_toml().get(
-            "run", {}
-        )
+        run = {"created": datetime.now(UTC), "cpcnn": __version__} | self._read_table("run")
         self._write(SETTINGS, tomli_w.dumps({"run": run, "train": settings}))
 
     def settings(self) -> dict[str, Any]:
         """Return the settings that the run was made with; empty if they are missing or damaged."""
-        return dict(self._read_toml().get("train", {}))
+        return self._read_table("train")
 
     def created(self) -> float:
         """Return when the run was made, in seconds since 1970."""
-        created = self._read_toml().get("run", {}).get("created")
+        created = self._read_table("run").get("created")
         if isinstance(created, datetime):
             return created.timestamp()
         return self.path.stat().st_mtime
 
-    def _read_toml(self) -> dict[str, Any]:
+    def _read_table(self, name: str) -> dict[str, Any]:
         try:
-            return tomllib.loads((self.path / SETTINGS).read_text("utf-8", "surrogateescape"))
-        except (OSError, tomllib.TOMLDecodeError):
+            text = (self.path / SETTINGS).read_text("utf-8", "surrogateescape")
+            table = tomllib.loads(text).get(name)
+        except (OSError, ValueError):  # no TOML, or a number of too many digits
             return {}
+        return table if isinstance(table, dict) else {}
 
     def append_history(self, row: dict[str, Any]) -> None:
         """Append one epoch to history.csv, under a header if it is the first."""
@@ -268,5 +268,6 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
 def cannot_write(path: Path, reason: str) -> UsageError:
     """Return the error for a place that cannot be written."""
     return UsageError(
-        f"Cannot write {path}: {reason}.", suggestion="Choose another folder with --output."
+        f"Cannot write {path}: {reason}.",
+        suggestion="Make it writable, or choose another with --output.",
     )

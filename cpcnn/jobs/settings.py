@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..core.errors import UsageError
+from ..core.options import is_number
 from .setting_types import wrong_type
 
 # written out, as the help of a command needs them and shall not load NumPy
@@ -41,6 +41,7 @@ LEARNING_RATE = 2e-3
 LARGE_BATCH_LEARNING_RATE = 4e-3  # large batches take fewer steps, so longer ones
 
 SMALLEST_SIDE, LARGEST_SIDE = 8, 4096
+LARGEST_WHOLE = 2**63 - 1  # files may hold any
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ class TrainSettings:
             whole("batch_size", self.batch_size, 1, note=", or auto")
         if self.img_size is not None:
             whole("img_size", self.img_size, SMALLEST_SIDE, LARGEST_SIDE)
-        whole("seed", self.seed, 0, 2**63 - 1)
+        whole("seed", self.seed, 0, LARGEST_WHOLE)
         whole("workers", self.workers, 0, 256)
         if self.threads is not None:
             whole("threads", self.threads, 1, 1024)
@@ -246,7 +247,8 @@ def one_of(name: str, value: str, choices: Sequence[str]) -> None:
 def whole(name: str, value: object, least: int, most: int | None = None, *, note: str = "") -> None:
     """Raise UsageError unless the value of the option is an integer in the closed range."""
     fits = isinstance(value, int) and not isinstance(value, bool)
-    if fits and least <= value and (most is None or value <= most):  # type: ignore[operator]
+    top = LARGEST_WHOLE if most is None else most
+    if fits and least <= value <= top:  # type: ignore[operator]
         return
     allowed = f"of at least {least}" if most is None else f"from {least} to {most}"
     raise UsageError(f"{option(name)} is {value!r}; it must be a whole number {allowed}{note}.")
@@ -263,7 +265,7 @@ def number(
     note: str = "",
 ) -> None:
     """Raise UsageError unless the value of the option is a finite number within the bounds."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+    if is_number(value):
         over = (least is None or value >= least) and (above is None or value > above)
         under = (most is None or value <= most) and (below is None or value < below)
         if over and under:

@@ -72,15 +72,21 @@ def freeze_layers(root: Layer, patterns: Sequence[str]) -> None:
             layer.trainable = False
 
 
-def frozen_notes(network: Network) -> list[str]:
-    """Say how many parameters are frozen, if any; UsageError when nothing is left to train."""
+def frozen_notes(network: Network, *, random: bool) -> list[str]:
+    """Say how many parameters are frozen, if any, and if they are `random`.
+
+    UsageError when nothing is left to train.
+    """
     store = network.store
     frozen = sum(param.size for param in store.params.values() if param.frozen)
     if not store.num_trainable:
         raise UsageError(
             "--freeze leaves nothing to train.", suggestion="Leave at least the last layer free."
         )
-    return [f"Frozen: {frozen:,} of {store.num_parameters:,} parameters."] if frozen else []
+    if not frozen:
+        return []
+    remark = ", random without --weights" if random else ""
+    return [f"Frozen: {frozen:,} of {store.num_parameters:,} parameters{remark}."]
 
 
 def _listed(names: Sequence[str]) -> str:

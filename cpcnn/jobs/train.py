@@ -49,19 +49,20 @@ def train_folder(
     run = RunDirectory.create(
         settings.model, settings.data, output=settings.output, name=settings.name
     )
-    try:
-        with locked(run.path):
+    with locked(run.path):  # before anything is discarded: it may be another process' run
+        try:
             yield from train_into(run, settings, _describe_run, progress)
-    except BaseException:
-        run.discard()
-        raise
+        except BaseException:
+            run.discard()
+            raise
 
 
 def check_model(name: str) -> None:
     """Raise UsageError unless there is a network of this name."""
     if name not in NETWORKS:
         raise UsageError(
-            f"There is no model {name!r}.", suggestion=did_you_mean(name, sorted(NETWORKS))
+            f"There is no model {name!r}; it must be one of {', '.join(NETWORKS)}.",
+            suggestion=did_you_mean(name, sorted(NETWORKS)),
         )
 
 
@@ -103,7 +104,8 @@ def train_into(
     settings = ready.complete(settings)
     trainer = build_trainer(settings, ready, device, run.path)
     rows = _split_rows(settings, folder, choice, ready)
-    training = Training(settings, ready, rows, trainer, notes=frozen_notes(trainer.model))
+    notes = frozen_notes(trainer.model, random=settings.weights is None)
+    training = Training(settings, ready, rows, trainer, notes=notes)
     yield from begin(run, training)
     yield _prepared(run, training)
     yield from _run_trainer(trainer, run)

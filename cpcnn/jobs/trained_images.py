@@ -55,10 +55,14 @@ def _by_content(
         for name, digest in zip(names, digests, strict=True)
         if digest in trained
     }
-    examples = [
-        name if name == original else f"{name}, then {original}" for name, original in found.items()
-    ]
+    examples = [_example(name, original) for name, original in found.items()]
     return _trained_on(list(found), len(names), examples)
+
+
+def _example(name: str, original: str) -> str:
+    """Name an image, and what it was in training if that is another name or place in the data."""
+    same = f"/{original}".endswith(f"/{name}")  # the folder is perhaps one inside the data
+    return name if same else f"{name}, in training {original}"
 
 
 def _by_place(recorded: RecordedSplit, root: Path, names: Sequence[str]) -> TrainedImages:

@@ -89,8 +89,8 @@ def _require_numbers(entry: Mapping[str, Any]) -> None:
         if value is None and field_.name.startswith("validation_"):
             continue
         expected = dict if field_.name.endswith("_metrics") else int | float
-        if not isinstance(value, expected):
-            raise ValueError(f"{field_.name} is {value!r}")
+        if not isinstance(value, expected) or (isinstance(value, int) and abs(value) >= 2**63):
+            raise ValueError(f"{field_.name} is {value!r:.80}")
 
 
 def _without_nan(value: Any) -> Any:

@@ -75,7 +75,7 @@ class TrainingProgress:
     def _check(self) -> None:
         for name in ("seed", "step", "steps_per_epoch", "batches", "waiting"):
             value = getattr(self, name)
-            if type(value) is not int or value < 0:
+            if type(value) is not int or not 0 <= value < 2**63:
                 raise ValueError(f"{name} is {value!r}")
         if not self.waiting <= self.batches < self.steps_per_epoch:
             raise ValueError(f"{self.batches} of {self.steps_per_epoch} batches are done")

@@ -44,6 +44,8 @@ class TrainingStep:
 
     def set_gradients(self, gradients: Mapping[str, NDArray[Any]], waiting: int) -> None:
         """Continue from gradients that `get_gradients` returned, of so many batches."""
+        if waiting >= self._group:
+            raise ValueError(f"{waiting} batches wait for an update that {self._group} make")
         store = self.network.store
         self._summed = waiting
         if waiting:

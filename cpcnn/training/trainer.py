@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Generator, Iterator, Sequence
@@ -14,13 +13,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.errors import CheckpointError, DataError, DivergedError, UsageError
+from ..core.errors import DataError, DivergedError, UsageError
 from ..layers import to_config
 from ..losses import Loss
 from ..metrics import Metric
 from ..optimizers import Optimizer
 from ..schedules import ObservingSchedule, Schedule
-from .checkpoint import Checkpoint, model_config, save_checkpoint, to_checkpoint
+from .best import is_better
+from .checkpoint import Checkpoint, save_checkpoint, to_checkpoint
 from .events import (
     Callback,
     CheckpointSaved,
@@ -35,6 +35,7 @@ from .input_stage import BatchLike
 from .measure import LoaderLike, measure
 from .network import Network
 from .progress import RESUME, TrainingProgress, load_progress
+from .resumable import check_resumable
 from .step import TrainingStep
 from .tally import READ_EVERY, Tally
 from .unfinished import UnfinishedEpoch
@@ -47,8 +48,8 @@ class Trainer:
     `checkpoints` is a folder that gets `best.cpcnn` and `last.cpcnn` after every epoch; `settings`
     is stored in them. The best epoch is the one with the highest `monitor`, a name of `log_names`
     (among equals the lowest validation loss; where it is a loss, the lowest), or the last one when
-    there is no validation. Where the
-    optimizer averages weights, validation and `best.cpcnn` use the average.
+    there is no validation. Where the optimizer averages weights, validation and `best.cpcnn` use
+    the average.
 
     `class_weights` (K,) multiply the losses of training, not those of validation. `resume` goes on
     with the state that the optimizer has; the schedule counts updates from `schedule_start`.
@@ -86,13 +87,15 @@ class Trainer:
         `resume(history)` hear of the epochs before.
 
         CheckpointError for a checkpoint of another network, or without the state of a training;
-        UsageError for another seed, another number of batches, or when more epochs are done.
+        UsageError for another seed, other class weights, another number of batches, when more
+        epochs are done, or when these did not measure what is monitored.
         """
         if isinstance(checkpoint, Checkpoint):
             progress = TrainingProgress.from_json(checkpoint.training)
         else:
             checkpoint, progress = load_progress(Path(checkpoint))
-        self._check_resumable(checkpoint, progress)
+        self.model.apply_freezing()  # or the optimizer's state would be of another layout
+        check_resumable(self, checkpoint, progress)
         store = self.model.store
         store.set_weights(checkpoint.weights)
         self.optimizer.set_state(store, checkpoint.optimizer_state, progress.step)
@@ -104,35 +107,8 @@ class Trainer:
         self.resume = True
         return progress
 
-    def _check_resumable(self, checkpoint: Checkpoint, progress: TrainingProgress) -> None:
-        _ = self.model.store  # built by now, so that it knows its shapes
-        if json.loads(json.dumps(model_config(self.model))) != checkpoint.model_config:
-            raise CheckpointError(
-                "the checkpoint is of another network than the one in training.",
-                suggestion="Build the network as it was built then.",
-            )
-        if progress.seed != self.seed:
-            raise UsageError(
-                f"the checkpoint is of a training with seed {progress.seed}, not {self.seed}."
-            )
-        if progress.class_weights != self._class_weights():
-            raise UsageError(
-                f"the checkpoint is of a training with the class weights {progress.class_weights}, "
-                f"not {self._class_weights()}."
-            )
-        if progress.steps_per_epoch != len(self.train):
-            raise UsageError(
-                f"the checkpoint is of a training with {progress.steps_per_epoch} batches an "
-                f"epoch, this one has {len(self.train)}.",
-                suggestion="Take the same images and the same batch size.",
-            )
-        if len(progress.history) > self.epochs:
-            raise UsageError(
-                f"the checkpoint is of epoch {len(progress.history)}, and this training has "
-                f"{self.epochs}."
-            )
-
-    def _class_weights(self) -> list[float] | None:
+    def listed_class_weights(self) -> list[float] | None:
+        """The class weights as JSON has them."""
         return None if self.class_weights is None else np.asarray(self.class_weights).tolist()
 
     def request_stop(self, reason: StopReason = "interrupted") -> None:
@@ -143,11 +119,12 @@ class Trainer:
     def log_names(self) -> tuple[str, ...]:
         """The names in `EpochEnded.logs` of this training."""
         names = list(dict.fromkeys(["loss", "accuracy", *(m.name for m in self.metrics)]))
-        validation = [f"val_{name}" for name in names] if self._validates else []
+        validation = [f"val_{name}" for name in names] if self.validates else []
         return (*names, *validation, "learning_rate")
 
     @property
-    def _validates(self) -> bool:
+    def validates(self) -> bool:
+        """Whether there are images to validate on."""
         return self.validation is not None and len(self.validation) > 0
 
     def evaluated_weights(self) -> AbstractContextManager[None]:
@@ -160,7 +137,7 @@ class Trainer:
             raise DataError("there are no training images.")
         if self.checkpoints is not None:
             to_config(self.model.root)  # UsageError now for a layer that cannot be saved
-        if self._validates and self.monitor not in self.log_names:
+        if self.validates and self.monitor not in self.log_names:
             raise UsageError(
                 f"training has no quantity {self.monitor!r} to monitor.",
                 suggestion=f"Known are: {', '.join(self.log_names)}.",
@@ -299,24 +276,13 @@ class Trainer:
             train_metrics=train_metrics,
             validation_metrics=tally.results() if tally else {},
         )
-        return replace(result, best=self._is_best(result))
+        return replace(result, best=is_better(result, self.best, self.monitor))
 
     def _validate(self) -> Tally | None:
-        if self.validation is None or not self._validates:
+        if self.validation is None or not self.validates:
             return None
         with self.evaluated_weights():
             return measure(self.model, self.loss, self.validation, self.metrics)
-
-    def _is_best(self, result: EpochEnded) -> bool:
-        if self.best is None or result.validation_accuracy is None:
-            return True
-        return self._rank(result) > self._rank(self.best)
-
-    def _rank(self, result: EpochEnded) -> tuple[float, float]:
-        value, loss = result.logs[self.monitor], result.validation_loss
-        assert loss is not None
-        good = -value if self.monitor.removeprefix("val_") == "loss" else value
-        return (-math.inf if math.isnan(good) else good), -loss
 
     def _finish_epoch(self, result: EpochEnded) -> Iterator[Event]:
         self.history.append(result)
@@ -367,7 +333,7 @@ class Trainer:
             seed=self.seed,
             step=self.optimizer.step,
             steps_per_epoch=len(self.train),
-            class_weights=self._class_weights(),
+            class_weights=self.listed_class_weights(),
             batches=begun.batches,
             waiting=begun.waiting,
             schedule=schedule.get_state() if isinstance(schedule, ObservingSchedule) else {},

@@ -38,7 +38,7 @@ class UnfinishedEpoch:
         try:
             learn.set_gradients(with_prefix(sums, GRADIENTS), self.waiting)
             tally.set_state(with_prefix(sums, TALLY))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
             raise CheckpointError(
                 f"what the checkpoint says of an interrupted epoch does not fit ({error}).",
                 suggestion="Resume with the same network and the same metrics.",

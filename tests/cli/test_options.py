@@ -75,6 +75,8 @@ def test_paths_in_a_file_start_from_the_working_directory(images: Path, work: Pa
         ("seed = 1\nepoch = 3\n", "Did you mean 'epochs'?"),
         ('batch_size = "big"\n', "batch_size is 'big'; it must be a whole number of at least 1"),
         ("= 3", "c.toml is not TOML"),
+        ("[trian]\nepochs = 1\n", "c.toml has a table [trian], which is none of settings."),
+        ("[trian]\nepochs = 1\n", "Put all settings into [train]"),
     ],
 )
 def test_mistakes_in_a_file(images: Path, work: Path, text: str, said: str) -> None:
@@ -114,7 +116,8 @@ def test_options_reach_the_settings(images: Path, work: Path) -> None:
     assert settings["vertical_flip"] is True
     assert settings["freeze"] == ["conv2d"]
     assert "Note: Limited to 20 of 32 images" in result.stderr
-    assert re.search(r"Note: Frozen: [\d,]+ of [\d,]+ parameters\.", result.stderr)
+    assert re.search(r"Note: Frozen: [\d,]+ of [\d,]+ parameters, random without", result.stderr)
+    assert re.search(r"Best epoch: .*, validation accuracy .*, macro-recall 0\.\d+", result.stdout)
     epoch = next(line for line in result.stderr.splitlines() if line.startswith("Epoch"))
     assert re.search(r" val-acc 0\.\d+ recall 0\.\d+ ", epoch)
     assert max(map(len, result.stderr.splitlines()[2:])) <= 80
@@ -149,6 +152,7 @@ def test_early_stopping_says_so(images: Path, work: Path) -> None:
         (("--monitor", "macro-f"), "Did you mean 'macro-f1'?"),
         (("--freez", "stem"), "Did you mean '--freeze'?"),
         (("--opt", "sdg"), "Did you mean 'sgd'?"),
+        (("--resize", "sq"), "Did you mean 'squash'?"),
         (("--momentum", "0.5"), "--momentum goes with sgd and rmsprop; adamw has none."),
         (("--warmup-epochs", "1"), "--warmup-epochs is 1; it must be below --epochs"),
         (("--ema", "1"), "--ema is 1.0; it must be a number above 0 and below 1."),

@@ -265,6 +265,17 @@ def test_a_run_that_was_stopped_early(data: Path) -> None:
     assert "stopped early after epoch 3" in error_of(call("train", "--resume"), 2)
 
 
+def test_an_interruption_after_an_early_stop_was_overruled(data: Path) -> None:
+    train_until(settings_for(data, lr=1e-30, patience=1, epochs=9, schedule="constant"))
+    for event in resume_training(ResumeSettings(RUN, epochs=9)):
+        if isinstance(event, TrainingPrepared):
+            request_stop = event.request_stop
+        if isinstance(event, StepEnded):
+            request_stop()
+    assert call("train", "--resume").exit_code == 0
+    assert len(rows_of(RUN / "history.csv")) == 3
+
+
 # ---- What is kept right ----------------------------------------------------------------------
 
 
@@ -441,10 +452,40 @@ def test_a_run_of_before_there_was_resuming(interrupted: Path) -> None:
     assert "not the state of a training" in error_of(call("train", "--resume"), 5)
 
 
+@pytest.mark.parametrize("settings", [{}, [1], None])
+def test_a_checkpoint_that_no_run_has_written(interrupted: Path, settings: object) -> None:
+    """Trainer writes such ones, without settings; any other value is damage."""
+    last = load_checkpoint(interrupted / "last.cpcnn")
+    last.training["settings"] = settings
+    save_checkpoint(interrupted / "last.cpcnn", last)
+    assert "does not say with which settings" in error_of(call("train", "--resume"), 5)
+    (interrupted / "settings.toml").unlink()
+    assert "does not say with which settings" in error_of(call("train", "--resume"), 5)
+
+
 def test_what_is_no_run(work: Path) -> None:
     assert "There is no trained run" in error_of(call("train", "--resume"), 2)
     write_classes(work / "images", {"a": 2, "b": 2})
     assert "images is no run directory" in error_of(call("train", "--resume", "images"), 2)
+
+
+@pytest.mark.parametrize("options", [(), ("--dry-run",)])
+def test_a_folder_that_another_process_has_just_taken(data: Path, options: tuple[str, ...]) -> None:
+    """It is empty until the images are read; what it gets then is not this process' to remove."""
+    taken = RunDirectory.claim(Path("taken"))
+
+    @contextmanager
+    def lost(folder: Path) -> Iterator[None]:
+        taken.write_settings({"epochs": 1})
+        with locked(folder):
+            yield
+
+    with pytest.MonkeyPatch.context() as patch, locked(taken.path):
+        for job in ("train", "dry_run"):
+            patch.setattr(f"cpcnn.jobs.{job}.locked", lost)
+        result = call("train", data, "--output", taken.path, *options)
+    assert "is being trained by another process" in error_of(result, 2)
+    assert taken.settings() == {"epochs": 1}
 
 
 def test_a_run_in_training_is_left_alone(interrupted: Path) -> None:

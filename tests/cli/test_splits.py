@@ -151,7 +151,7 @@ def mixed(run: Path, images: Path, tmp_path: Path) -> Path:
 def test_training_images_are_known_by_their_content(run: Path, mixed: Path) -> None:
     result = call("eval", run, mixed)
     original = next(row["path"] for row in rows_of(run) if row["split"] == "train")
-    example = f"bus/copy{Path(original).name}, then {original}"
+    example = f"bus/copy{Path(original).name}, in training {original}"
     assert f"The model was trained on 2 of these 8 images ({example}; " in result.stdout
     assert document_of(call("eval", run, mixed, "--json"))["training_images"] == 2
 

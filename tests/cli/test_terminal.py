@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -32,7 +33,12 @@ class Terminal:
     """A process on a terminal, of 80 columns unless told otherwise."""
 
     def __init__(
-        self, *arguments: object, cwd: Path, columns: int = 80, **environment: str
+        self,
+        *arguments: object,
+        cwd: Path,
+        columns: int = 80,
+        stdout: int | None = None,
+        **environment: str,
     ) -> None:
         self.master, slave = pty.openpty()
         ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
@@ -42,7 +48,7 @@ class Terminal:
             cwd=cwd,
             env=inherited | {"TERM": "xterm-256color"} | environment,
             stdin=slave,
-            stdout=slave,
+            stdout=slave if stdout is None else stdout,
             stderr=slave,
             start_new_session=True,
         )
@@ -175,6 +181,19 @@ def test_nobody_is_shown_a_moving_line_who_asked_for_quiet(
     assert terminal.finish() == 0
     assert "\x1b" not in terminal.output
     assert "Epoch" not in terminal.output
+
+
+def test_progress_goes_to_the_terminal_while_a_document_goes_to_a_pipe(
+    images: Path, work: Path
+) -> None:
+    terminal = Terminal("train", images, *QUICK, "--json", cwd=work, stdout=subprocess.PIPE)
+    assert terminal.process.stdout is not None
+    with terminal.process.stdout as pipe:
+        document = json.loads(pipe.read())
+    assert terminal.finish() == 0
+    assert document["reason"] == "finished"
+    assert "Epoch 1/" in terminal.output
+    assert "\x1b[" in terminal.output
 
 
 def test_the_report_on_a_terminal(run: Path, work: Path) -> None:

@@ -91,7 +91,9 @@ def test_an_output_that_cannot_be_written_is_refused_before_training(
     (work / "file").write_text("mine")
     for output in ("file", "file/below", "/proc/cpcnn"):
         result = call("train", images, *QUICK, "-o", output)
-        assert f"Cannot write {output}" in error_of(result, 2)
+        message = error_of(result, 2)
+        assert f"Cannot write {output}" in message
+        assert "Make it writable, or choose another with --output." in message
         assert "Epoch" not in result.output
     assert (work / "file").read_text() == "mine"
 

@@ -6,12 +6,13 @@ python tests/cli/write_reference.py
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
 
 from cpcnn_cli.commands import ALIASES, COMMANDS, load
+from cpcnn_cli.help_sections import SectionedCommand
 
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
 START = "<!-- from here on written by tests/cli/write_reference.py -->"
@@ -46,8 +47,18 @@ def _section(name: str) -> Iterator[str]:
         usage = " ".join([ctx.command_path, *command.collect_usage_pieces(ctx)])
         yield f"```text\n{usage}\n```"
         yield from _paragraphs(command)
-        rows = [_row(param) for param in command.params if isinstance(param, click.Option)]
-        yield "\n".join(["| option | default | meaning |", "|---|---|---|", *rows])
+        if isinstance(command, SectionedCommand):
+            for title, options in command.options_by_section():
+                yield f"**{title}**"
+                yield _table(options)
+        else:
+            yield _table(command.params)
+
+
+def _table(params: Sequence[click.Parameter]) -> str:
+    options = [param for param in params if isinstance(param, click.Option)]
+    rows = [_row(option) for option in options]
+    return "\n".join(["| option | default | meaning |", "|---|---|---|", *rows])
 
 
 def _paragraphs(command: click.Command) -> Iterator[str]:

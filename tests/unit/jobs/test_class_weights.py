@@ -61,6 +61,8 @@ def test_a_file_names_classes_in_any_order(tmp_path: Path, name: str, text: str)
         ("w.csv", "", "does not start with the columns class,weight"),
         ("w.toml", "cat = true\ndog = 1\n", "weight of 'cat' is True"),
         ("w.toml", "cat = [1]\ndog = 1\n", "weight of 'cat' is [1]"),
+        ("w.toml", f"cat = {'9' * 400}\ndog = 1\n", "must be a number of at least 0"),
+        ("w.toml", f"cat = {'9' * 5000}\ndog = 1\n", "is not TOML"),
         ("w.toml", "cat 1\n", "is not TOML"),
     ],
 )

@@ -34,6 +34,14 @@ def test_numbers_go_up_and_are_never_used_again() -> None:
     assert RunDirectory.create("resnet9", data).path == Path("runs/resnet9-1")
 
 
+@pytest.mark.parametrize("text", ["run = 3\ntrain = [1]\n", "not toml", f"a = {'9' * 5000}\n"])
+def test_settings_that_are_no_settings(text: str) -> None:
+    run = finished(RunDirectory.create("simple", Path("data")))
+    (run.path / "settings.toml").write_text(text)
+    assert run.settings() == {}
+    assert last_run() == RunDirectory(run.path)
+
+
 def test_an_empty_folder_may_be_used_and_a_full_one_not() -> None:
     Path("out").mkdir()
     assert RunDirectory.create("simple", Path("data"), output=Path("out")).path == Path("out")

@@ -36,12 +36,17 @@ def test_content_decides_under_any_name() -> None:
     trained = found(RUN, {"x.png": "aa", "v.png": "cc", "cat/2.png": ""}, Path("/elsewhere"))
     assert trained.names == ("x.png",)
     assert trained.note == (
-        "The model was trained on 1 of these 3 images (x.png, then cat/1.png): "
+        "The model was trained on 1 of these 3 images (x.png, in training cat/1.png): "
         "the figures say little about new ones."
     )
     with pytest.raises(DataError, match="trained on 1 of these 3 images") as caught:
         trained.refuse()
     assert "--strict-split" in caught.value.suggestion
+
+
+def test_a_folder_inside_the_data_needs_no_second_name() -> None:
+    note = found(RUN, {"1.png": "aa"}, Path("/elsewhere")).note
+    assert "1 of these 1 images (1.png): " in note
 
 
 def test_new_content_at_an_old_place_is_new() -> None:

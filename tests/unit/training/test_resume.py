@@ -260,19 +260,26 @@ def losses(*values: float) -> list[EpochEnded]:
 
 
 @pytest.mark.parametrize(
-    ("values", "stopped"),
+    ("values", "stops"),
     [
-        ((3.0, 2.0, 2.0), False),
-        ((3.0, 2.0, 2.0, 2.0), True),
-        ((3.0, 2.0, 2.0, 2.0, 2.0), False),  # it had been extended, and counting began anew
-        ((3.0, 2.0, 2.0, 2.0, 2.0, 2.0), True),
+        ((3.0, 2.0), False),
+        ((3.0, 2.0, 2.0), True),
+        ((3.0, 2.0, 2.0, 2.0), False),  # it was stopped and extended: counting begins anew
+        ((3.0, 2.0, 2.0, 2.0, 2.0), True),
         ((), False),
     ],
 )
 def test_early_stopping_remembers_the_epochs_before(
-    values: tuple[float, ...], stopped: bool
+    make_trainer: Make, values: tuple[float, ...], stops: bool
 ) -> None:
-    assert EarlyStopping(patience=2).stopped_after(losses(*values)) is stopped
+    """It stops after the next epoch, no better one, where that is the second."""
+    stopping, trainer = EarlyStopping(patience=2), make_trainer()
+    stopped: list[StopReason] = []
+    trainer.request_stop = stopped.append  # type: ignore[assignment, method-assign]
+    stopping.attach(trainer)
+    stopping.resume(losses(*values))
+    stopping(losses(*values, 2.5)[-1])
+    assert bool(stopped) is stops
 
 
 def test_early_stopping_counts_on(make_trainer: Make) -> None:
@@ -349,10 +356,12 @@ def test_metrics_that_were_not_there_before(make_trainer: Make, last: Path) -> N
     [
         lambda t: t.update(seed="x"),
         lambda t: t.update(step=-1),
+        lambda t: t.update(step=10**400),
         lambda t: t.pop("history"),
         lambda t: t.update(history=[1]),
         lambda t: t["history"][0].update(epoch=2),
         lambda t: t["history"][0].update(train_loss=None),
+        lambda t: t["history"][0].update(learning_rate=10**400),
         lambda t: t["history"][0].update(train_metrics=[]),
         lambda t: t["history"][0].update(more=1),
         lambda t: t.update(resume=[]),
@@ -388,6 +397,50 @@ def test_sums_that_do_not_fit(make_trainer: Make, tmp_path: Path, change: str) -
         trainer.resume_from(replace(checkpoint, unfinished=unfinished))
         with pytest.raises(CheckpointError, match="interrupted epoch does not fit"):
             list(trainer.run())
+
+
+@pytest.mark.parametrize(
+    ("waiting", "sums"), [(3, {}), (2, {"tally/count": np.zeros(1, np.int64)})]
+)
+def test_numbers_of_batches_that_cannot_be(
+    make_trainer: Make, tmp_path: Path, waiting: int, sums: dict[str, Any]
+) -> None:
+    def make() -> Trainer:
+        optimizer = SGD(0.1, gradient_accumulation_steps=3)
+        return make_trainer(checkpoints=tmp_path, optimizer=optimizer)
+
+    list(stop_at(make(), 1, 4))
+    checkpoint = load_checkpoint(tmp_path / "last.cpcnn")
+    checkpoint.training["resume"].update(waiting=waiting)
+    trainer = make()
+    trainer.resume_from(replace(checkpoint, unfinished=checkpoint.unfinished | sums))
+    with pytest.raises(CheckpointError, match="interrupted epoch does not fit"):
+        list(trainer.run())
+
+
+def test_epochs_that_did_not_measure_what_is_monitored(make_trainer: Make, tmp_path: Path) -> None:
+    list(make_trainer(epochs=1, checkpoints=tmp_path).run())
+    trainer = make_trainer(metrics=[get_metric("recall")], monitor="val_recall")
+    with pytest.raises(UsageError, match="no quantity 'val_recall' to monitor"):
+        trainer.resume_from(tmp_path / "last.cpcnn")
+
+
+def test_layers_frozen_after_building_are_frozen_when_resuming(
+    make_trainer: Make, tmp_path: Path
+) -> None:
+    def make() -> Trainer:
+        trainer = make_trainer(optimizer=AdamW(0.01), checkpoints=tmp_path)
+        _ = trainer.model.store
+        trainer.model.root.layers[0].trainable = False
+        return trainer
+
+    whole, parts = make(), make()
+    list(whole.run())
+    list(stop_at(parts, 2, 2))
+    trainer = make()
+    trainer.resume_from(tmp_path / "last.cpcnn")
+    list(trainer.run())
+    assert result(trainer) == result(whole)
 
 
 def test_a_checkpoint_keeps_what_it_was_given(last: Path, tmp_path: Path) -> None:
