@@ -5,23 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from cpcnn.jobs.dry_run import DryRunEnded, dry_run
-from cpcnn.jobs.events import DataFound, DeviceSelected, TrainingPrepared
 from cpcnn.jobs.settings import TrainSettings
 
+from .prepared_session import PreparedSession
 from .streams import Streams
 from .views.text import counted
 from .views.training import training_view
 
 
-class DryRunSession:
+class DryRunSession(PreparedSession):
     """Runs all of a training but the training, and keeps what its events said."""
 
     def __init__(self, settings: TrainSettings, streams: Streams) -> None:
+        super().__init__(streams)
         self.settings = settings
-        self.streams = streams
-        self.device: DeviceSelected | None = None
-        self.data: DataFound | None = None
-        self.prepared: TrainingPrepared | None = None
         self.end: DryRunEnded | None = None
 
     def run(self) -> None:
@@ -32,15 +29,9 @@ class DryRunSession:
                 view.show(event)
 
     def _keep(self, event: object) -> None:
-        match event:
-            case DeviceSelected():
-                self.device = event
-            case DataFound():
-                self.data = event
-            case TrainingPrepared():
-                self.prepared = event
-            case DryRunEnded():
-                self.end = event
+        super()._keep(event)
+        if isinstance(event, DryRunEnded):
+            self.end = event
 
     def outcome(self) -> str:
         """Return what training would do, and that nothing was left behind."""
@@ -58,29 +49,19 @@ class DryRunSession:
 
     def document(self) -> dict[str, Any]:
         """Return the outcome as plain JSON values."""
-        end, prepared = self.end, self.prepared
+        end = self.end
         assert end is not None
-        assert prepared is not None
-        assert self.data is not None
-        assert self.device is not None
         return {
             "dry_run": True,
-            "device": self.device.name,
-            "model": prepared.model,
+            **self._place(),
             "parameters": end.parameters,
             "trainable_parameters": end.trainable,
-            "input_shape": list(prepared.input_shape),
-            "classes": list(prepared.classes),
-            "train_images": prepared.train_images,
-            "validation_images": prepared.validation_images,
-            "batch_size": prepared.batch_size,
+            **self._images(),
             "epochs": end.settings.epochs,
             "batches_per_epoch": end.batches_per_epoch,
             "updates": end.updates,
             "loss": end.loss,
             "seconds": end.seconds,
             "settings": end.settings.to_config(),
-            "bad_files": [{"path": str(b.path), "reason": b.reason} for b in prepared.bad_files],
-            "ignored": [{"path": str(p), "reason": reason} for p, reason in self.data.ignored],
-            "notes": [*self.data.notes, *prepared.notes],
+            **self._remarks(),
         }

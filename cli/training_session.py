@@ -6,18 +6,13 @@ from collections.abc import Callable, Generator
 from contextlib import ExitStack, closing
 from typing import Any, TypeAlias
 
-from cpcnn.jobs.events import (
-    DataFound,
-    DeviceSelected,
-    Progress,
-    TrainingPrepared,
-    TrainingResumed,
-)
+from cpcnn.jobs.events import Progress, TrainingPrepared, TrainingResumed
 from cpcnn.jobs.train import Event
 from cpcnn.training.events import EpochEnded, TrainingEnded, TrainingStarted
 
 from .failures import INTERRUPTED
 from .interrupts import orderly_interrupt
+from .prepared_session import PreparedSession
 from .streams import Streams
 from .views.text import quoted
 from .views.training import monitored, training_view
@@ -25,17 +20,14 @@ from .views.training import monitored, training_view
 Job: TypeAlias = Callable[[Progress], Generator[Event, None, None]]
 
 
-class TrainingSession:
+class TrainingSession(PreparedSession):
     """Runs a training, a new or a resumed one, and keeps what its events said."""
 
     def __init__(self, job: Job, streams: Streams) -> None:
+        super().__init__(streams)
         self.job = job
-        self.streams = streams
-        self.device: DeviceSelected | None = None
-        self.data: DataFound | None = None
         self.resumed: TrainingResumed | None = None
         self.planned_epochs = 0
-        self.prepared: TrainingPrepared | None = None
         self.epochs: list[EpochEnded] = []
         self.end: TrainingEnded | None = None
 
@@ -59,16 +51,11 @@ class TrainingSession:
                 view.show(event)
 
     def _keep(self, event: object) -> None:
+        super()._keep(event)
         match event:
-            case DeviceSelected():
-                self.device = event
-            case DataFound():
-                self.data = event
             case TrainingResumed():
                 self.resumed = event
                 self.epochs = list(event.history)
-            case TrainingPrepared():
-                self.prepared = event
             case TrainingStarted():
                 self.planned_epochs = event.epochs
             case EpochEnded():
@@ -106,28 +93,18 @@ class TrainingSession:
     def document(self) -> dict[str, Any]:
         """Return the outcome as plain JSON values."""
         assert self.end is not None
-        assert self.device is not None
-        assert self.data is not None
-        prepared = self.prepared
-        assert prepared is not None
+        assert self.prepared is not None
         return {
-            "run": str(prepared.run),
+            "run": str(self.prepared.run),
             "resumed": self._resumption(),
             "reason": self.end.reason,
             "best_epoch": self.end.best_epoch,
             "best_accuracy": self.end.best_accuracy,
             "seconds": self.end.seconds,
-            "device": self.device.name,
-            "model": prepared.model,
-            "parameters": prepared.parameters,
-            "input_shape": list(prepared.input_shape),
-            "classes": list(prepared.classes),
-            "train_images": prepared.train_images,
-            "validation_images": prepared.validation_images,
-            "batch_size": prepared.batch_size,
-            "bad_files": [{"path": str(b.path), "reason": b.reason} for b in prepared.bad_files],
-            "ignored": [{"path": str(p), "reason": reason} for p, reason in self.data.ignored],
-            "notes": [*self.data.notes, *prepared.notes],
+            **self._place(),
+            "parameters": self.prepared.parameters,
+            **self._images(),
+            **self._remarks(),
             "history": [epoch.to_json() for epoch in self.epochs],
         }
 

@@ -34,7 +34,7 @@ from ..streams import Streams
 if TYPE_CHECKING:
     from cpcnn.jobs.resume import ResumeSettings
 
-    from ..training_session import Job
+    from ..prepared_session import PreparedSession
 
 option = settings_option(TrainSettings)
 SETTINGS = {field.name for field in fields(TrainSettings)}
@@ -229,34 +229,31 @@ def run(settings: TrainSettings, streams: Streams) -> int:
     """Train, show how it goes, and return the exit code."""
     from cpcnn.jobs.train import train_folder
 
-    return show(lambda progress: train_folder(settings, progress), streams)
+    from ..training_session import TrainingSession
+
+    return show(TrainingSession(lambda progress: train_folder(settings, progress), streams))
 
 
 def try_out(settings: TrainSettings, streams: Streams) -> int:
     """Do all but the training, and say what it would be."""
     from ..dry_run_session import DryRunSession
 
-    with streams.reserved():
-        session = DryRunSession(settings, streams)
-        session.run()
-    streams.result(session.outcome())
-    streams.document(session.document())
-    return 0
+    return show(DryRunSession(settings, streams))
 
 
 def resume(settings: ResumeSettings, streams: Streams) -> int:
     """Go on with a run, show how it goes, and return the exit code."""
     from cpcnn.jobs.resume import resume_training
 
-    return show(lambda progress: resume_training(settings, progress), streams)
-
-
-def show(job: Job, streams: Streams) -> int:
-    """Run a training job, show how it goes, and return the exit code."""
     from ..training_session import TrainingSession
 
+    return show(TrainingSession(lambda progress: resume_training(settings, progress), streams))
+
+
+def show(session: PreparedSession) -> int:
+    """Run a session, show how it goes, and return the exit code."""
+    streams = session.streams
     with streams.reserved():
-        session = TrainingSession(job, streams)
         session.run()
     streams.result(session.outcome())
     streams.document(session.document())

@@ -3,10 +3,36 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, TypeGuard
 
 from .errors import UsageError
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a number may be; written as words, such as "at least 0 and below 1"."""
+
+    least: float | None = None
+    above: float | None = None
+    most: float | None = None
+    below: float | None = None
+
+    def hold(self, value: Any) -> TypeGuard[float]:
+        """Whether a value is a finite number within the bounds."""
+        return (
+            is_number(value)
+            and (self.least is None or value >= self.least)
+            and (self.above is None or value > self.above)
+            and (self.most is None or value <= self.most)
+            and (self.below is None or value < self.below)
+        )
+
+    def __str__(self) -> str:
+        words = {"at least": self.least, "above": self.above}
+        words |= {"at most": self.most, "below": self.below}
+        return " and ".join(f"{w} {bound:g}" for w, bound in words.items() if bound is not None)
 
 
 def check_number(
@@ -23,15 +49,10 @@ def check_number(
     It is kept as a number of Python: one of NumPy would widen float32 arrays, and not fit JSON.
     """
     value = getattr(owner, option)
-    if is_number(value):
-        over = (least is None or value >= least) and (above is None or value > above)
-        under = (most is None or value <= most) and (below is None or value < below)
-        if over and under:
-            _keep(owner, option, int(value) if is_whole(value) else float(value))
-            return
-    bounds = [(least, "at least"), (above, "above"), (most, "at most"), (below, "below")]
-    allowed = " and ".join(f"{word} {bound:g}" for bound, word in bounds if bound is not None)
-    raise _refusal(owner, option, f"a finite number {allowed}".rstrip())
+    bounds = Bounds(least, above, most, below)
+    if not bounds.hold(value):
+        raise _refusal(owner, option, f"a finite number {bounds}".rstrip())
+    _keep(owner, option, int(value) if is_whole(value) else float(value))
 
 
 def check_whole(owner: object, option: str, *, least: int) -> None:

@@ -129,7 +129,13 @@ def evaluate_run(
     choice = choose_images(folder, recorded, settings.split)
     _check_classes(choice.samples, classifier.classes, settings)
     output = _output_folder(settings, source, folder, choice, recorded.is_of(data))
-    dataset = _read(settings, choice.samples, classifier.preprocessing, progress)
+    dataset = _read(
+        settings,
+        choice.samples,
+        classifier.preprocessing,
+        progress,
+        digests=recorded.has_content(),  # nothing to compare them with otherwise
+    )
     trained = find_trained(recorded, folder.root, dataset.samples, dataset.digests)
     if settings.strict_split:
         trained.refuse()
@@ -197,6 +203,8 @@ def _read(
     samples: tuple[Sample, ...],
     preprocessing: Preprocessing,
     progress: Progress | None,
+    *,
+    digests: bool,
 ) -> ImageDataset:
     dataset = ImageDataset(samples, _labels(samples), preprocessing)
     dataset.prepare(
@@ -205,7 +213,7 @@ def _read(
         progress=(lambda done, total: progress("Reading images", done, total))
         if progress
         else None,
-        digests=True,
+        digests=digests,
     )
     return dataset
 

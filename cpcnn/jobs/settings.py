@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..core.errors import UsageError
-from ..core.options import is_number
+from ..core.options import Bounds
 from .setting_types import wrong_type
 
 # written out, as the help of a command needs them and shall not load NumPy
@@ -265,11 +265,6 @@ def number(
     note: str = "",
 ) -> None:
     """Raise UsageError unless the value of the option is a finite number within the bounds."""
-    if is_number(value):
-        over = (least is None or value >= least) and (above is None or value > above)
-        under = (most is None or value <= most) and (below is None or value < below)
-        if over and under:
-            return
-    bounds = [(least, "at least"), (above, "above"), (most, "at most"), (below, "below")]
-    allowed = " and ".join(f"{word} {bound:g}" for bound, word in bounds if bound is not None)
-    raise UsageError(f"{option(name)} is {value!r}; it must be a number {allowed}{note}.")
+    bounds = Bounds(least, above, most, below)
+    if not bounds.hold(value):
+        raise UsageError(f"{option(name)} is {value!r}; it must be a number {bounds}{note}.")

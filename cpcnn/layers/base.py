@@ -75,6 +75,13 @@ class Layer:
             )
         return existing
 
+    def accumulate(self, **gradients: Array | None) -> None:
+        """Add to the gradients of parameters by name, leaving out those the layer does without."""
+        for name, gradient in gradients.items():
+            param: Param | None = getattr(self, name)
+            if param is not None:
+                param.accumulate(gradient)
+
     def params(self) -> dict[str, Param]:
         """This layer's own parameters, by attribute name."""
         return {name: value for name, value in vars(self).items() if isinstance(value, Param)}

@@ -48,7 +48,5 @@ class Dense(Layer):
 
     def backward(self, dy: Array, saved: Saved, ctx: Context) -> Array:
         dx, dw, db = ctx.ops.backward(dy, saved)
-        self.kernel.accumulate(dw)  # type: ignore[union-attr]
-        if self.bias is not None:
-            self.bias.accumulate(db)
+        self.accumulate(kernel=dw, bias=db)
         return dx

@@ -95,8 +95,7 @@ class DepthwiseConv2D(ChannelwiseConvolution2D):
     def backward(self, dy: Array, saved: Saved, ctx: Context) -> Array:
         dx, dw, db = ctx.ops.backward(dy, saved)
         self.accumulate_grouped(dw, ctx)
-        if self.bias is not None:
-            self.bias.accumulate(db)
+        self.accumulate(bias=db)
         return dx
 
 
@@ -160,9 +159,7 @@ class SeparableConv2D(ChannelwiseConvolution2D):
     def backward(self, dy: Array, saved: Saved, ctx: Context) -> Array:
         depthwise, pointwise = saved
         dbetween, dw, db = ctx.interior.ops.backward(dy, pointwise)
-        self.pointwise_kernel.accumulate(dw)  # type: ignore[union-attr]
-        if self.bias is not None:
-            self.bias.accumulate(db)
+        self.accumulate(pointwise_kernel=dw, bias=db)
         dx, dw, _ = ctx.ops.backward(dbetween, depthwise)
         self.accumulate_grouped(dw, ctx)
         return dx

@@ -43,9 +43,7 @@ class Normalizing(Layer):
     def gradients(self, dy: Array, saved: Saved, ctx: Context) -> tuple[Array, Array | None]:
         """The backward pass: the gradients of the input and of the residual."""
         dx, dgamma, dbeta, *residual = ctx.ops.backward(dy, saved)
-        for param, gradient in ((self.gamma, dgamma), (self.beta, dbeta)):
-            if param is not None:
-                param.accumulate(gradient)
+        self.accumulate(gamma=dgamma, beta=dbeta)
         return dx, residual[0] if residual else None
 
 

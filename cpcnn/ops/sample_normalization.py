@@ -9,7 +9,46 @@ from ..core.typing import Array, Namespace, Saved
 from .table import Op
 
 
-class LayerNorm(Op):
+class SampleNorm(Op):
+    """What both share, once the axes to normalise over are told."""
+
+    @staticmethod
+    def normalise(
+        ctx: Context,
+        x: Array,
+        gamma: Array | None,
+        beta: Array | None,
+        epsilon: float,
+        shape: tuple[int, ...],
+        over: tuple[int, ...],
+        own: int,
+    ) -> tuple[Array, Saved]:
+        """Normalise x, seen in `shape`, over the axes `over`.
+
+        gamma and beta have the last `own` axes of x.
+        """
+        xp = ctx.xp
+        seen = xp.reshape(x, shape)
+        mean, scale = _statistics(xp, seen, over, epsilon)
+        y = xp.reshape((seen - mean) * scale, x.shape)
+        return _affine(y, gamma, beta), (x, gamma, beta is not None, mean, scale, shape, over, own)
+
+    @staticmethod
+    def backward(ctx: Context, dy: Array, saved: Saved) -> tuple[Array | None, ...]:
+        """Return (dx, dgamma, dbeta), None for what was not there."""
+        x, gamma, has_beta, mean, scale, shape, over, own = saved
+        xp = ctx.xp
+        normalised = (xp.reshape(x, shape) - mean) * scale
+        weighted = xp.reshape(dy if gamma is None else dy * gamma, shape)
+        dx = xp.reshape(_gradient(xp, weighted, normalised, scale, over), x.shape)
+        before = tuple(range(x.ndim - own))
+        dgamma = None
+        if gamma is not None:
+            dgamma = xp.sum(dy * xp.reshape(normalised, x.shape), axis=before)
+        return dx, dgamma, xp.sum(dy, axis=before) if has_beta else None
+
+
+class LayerNorm(SampleNorm):
     """y = gamma * (x - mean) / sqrt(variance + epsilon) + beta over the last `axes` axes.
 
     x (..., A1, …, Ak); gamma and beta (A1, …, Ak) or None, where k is `axes`. Mean and variance
@@ -27,29 +66,11 @@ class LayerNorm(Op):
         epsilon: float,
         axes: int = 1,
     ) -> tuple[Array, Saved]:
-        xp = ctx.xp
-        rows = xp.reshape(x, (-1, math.prod(x.shape[-axes:])))
-        mean, scale = _statistics(xp, rows, (1,), epsilon)
-        y = xp.reshape((rows - mean) * scale, x.shape)
-        return _affine(y, gamma, beta), (x, gamma, beta is not None, mean, scale, axes)
-
-    @staticmethod
-    def backward(ctx: Context, dy: Array, saved: Saved) -> tuple[Array | None, ...]:
-        """Return (dx, dgamma, dbeta), None for what was not there."""
-        x, gamma, has_beta, mean, scale, axes = saved
-        xp = ctx.xp
-        shape = (-1, math.prod(x.shape[-axes:]))
-        normalised = (xp.reshape(x, shape) - mean) * scale
-        weighted = xp.reshape(dy if gamma is None else dy * gamma, shape)
-        dx = xp.reshape(_gradient(xp, weighted, normalised, scale, (1,)), x.shape)
-        before = tuple(range(x.ndim - axes))
-        dgamma = None
-        if gamma is not None:
-            dgamma = xp.sum(dy * xp.reshape(normalised, x.shape), axis=before)
-        return dx, dgamma, xp.sum(dy, axis=before) if has_beta else None
+        rows = (-1, math.prod(x.shape[-axes:]))
+        return SampleNorm.normalise(ctx, x, gamma, beta, epsilon, rows, over=(1,), own=axes)
 
 
-class GroupNorm(Op):
+class GroupNorm(SampleNorm):
     """y = gamma * (x - mean) / sqrt(variance + epsilon) + beta over groups of channels.
 
     x (N, ..., C); gamma and beta (C,) or None. The channels are cut into `groups` runs of one
@@ -67,26 +88,8 @@ class GroupNorm(Op):
         groups: int,
         epsilon: float,
     ) -> tuple[Array, Saved]:
-        xp = ctx.xp
-        runs = xp.reshape(x, _runs(x, groups))
-        mean, scale = _statistics(xp, runs, (1, 3), epsilon)
-        y = xp.reshape((runs - mean) * scale, x.shape)
-        return _affine(y, gamma, beta), (x, gamma, beta is not None, mean, scale, groups)
-
-    @staticmethod
-    def backward(ctx: Context, dy: Array, saved: Saved) -> tuple[Array | None, ...]:
-        """Return (dx, dgamma, dbeta), None for what was not there."""
-        x, gamma, has_beta, mean, scale, groups = saved
-        xp = ctx.xp
-        shape = _runs(x, groups)
-        normalised = (xp.reshape(x, shape) - mean) * scale
-        weighted = xp.reshape(dy if gamma is None else dy * gamma, shape)
-        dx = xp.reshape(_gradient(xp, weighted, normalised, scale, (1, 3)), x.shape)
-        before = tuple(range(x.ndim - 1))
-        dgamma = None
-        if gamma is not None:
-            dgamma = xp.sum(dy * xp.reshape(normalised, x.shape), axis=before)
-        return dx, dgamma, xp.sum(dy, axis=before) if has_beta else None
+        runs = _runs(x, groups)
+        return SampleNorm.normalise(ctx, x, gamma, beta, epsilon, runs, over=(1, 3), own=1)
 
 
 def _runs(x: Array, groups: int) -> tuple[int, int, int, int]:

@@ -72,8 +72,7 @@ class AdamUpdate(Action):
     ) -> None:
         xp = ctx.xp
         grad = _scaled(grad, scale)
-        mean = beta_1 * first + (1 - beta_1) * grad
-        square = beta_2 * second + (1 - beta_2) * grad * grad
+        mean, square = _moments(first, second, grad, beta_1, beta_2)
         rate = learning_rate / (1 - beta_1**step)
         root = xp.sqrt(square) / (1 - beta_2**step) ** 0.5 + epsilon
         moved = (1 - learning_rate * weight_decay) * value - rate * mean / root
@@ -112,8 +111,7 @@ class NadamUpdate(Action):
     ) -> None:
         xp = ctx.xp
         grad = _scaled(grad, scale)
-        mean = beta_1 * first + (1 - beta_1) * grad
-        square = beta_2 * second + (1 - beta_2) * grad * grad
+        mean, square = _moments(first, second, grad, beta_1, beta_2)
         from_mean = learning_rate * next_momentum / (1 - product * next_momentum)
         from_grad = learning_rate * (1 - momentum) / (1 - product)
         root = xp.sqrt(square) / (1 - beta_2**step) ** 0.5 + epsilon
@@ -192,8 +190,7 @@ class LambUpdate(Action):
     ) -> None:
         xp = ctx.xp
         grad = _scaled(grad, scale)
-        mean = beta_1 * first + (1 - beta_1) * grad
-        square = beta_2 * second + (1 - beta_2) * grad * grad
+        mean, square = _moments(first, second, grad, beta_1, beta_2)
         root = xp.sqrt(square) / (1 - beta_2**step) ** 0.5 + epsilon
         change = mean / (1 - beta_1**step) / root + weight_decay * value
         moved = value - learning_rate * _trust_ratio(xp, value, change) * change
@@ -259,6 +256,13 @@ def _trust_ratio(xp: Namespace, value: Array, change: Array) -> Array:
 def _norm(xp: Namespace, array: Array) -> Array:
     wide = xp.astype(array, xp.float64)
     return xp.sqrt(xp.sum(wide * wide, keepdims=True))
+
+
+def _moments(
+    first: Array, second: Array, grad: Array, beta_1: float, beta_2: float
+) -> tuple[Array, Array]:
+    """Adam's moving averages of the gradient and of its square, after this step."""
+    return beta_1 * first + (1 - beta_1) * grad, beta_2 * second + (1 - beta_2) * grad * grad
 
 
 def _scaled(grad: Array, scale: Array | None) -> Array:
