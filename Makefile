@@ -29,7 +29,7 @@ help:
 	@echo "make mutants plants mistakes in the CUDA sources and sees that tests notice; part of make long"
 	@echo "make gpu     the tests that need a GPU (installs CuPy; GPU_EXTRA=gpu-cuda13 for CUDA 13)"
 	@echo "make gpu-sanitize  the same under NVIDIA's compute-sanitizer, which comes with the CUDA toolkit"
-	@echo "make bench   images per second beside PyTorch (installs it); ARGS='...' goes to the benchmark"
+	@echo "make bench   networks, convolutions, latency and memory beside PyTorch (installs it); ARGS='...' goes to the benchmark"
 	@echo "make bench-gpu  kernels, convolutions and networks on a GPU, beside PyTorch (installs both; ARGS, GPU_EXTRA)"
 	@echo "make clean   removes the environment, builds and caches"
 

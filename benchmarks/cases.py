@@ -33,12 +33,15 @@ class Case:
         return f"{self.network_name}, {self.image_name}, batch {self.batch_size}"
 
 
-CPU_CASES = (
-    Case("simple", 28, 1, 1.0, 64),
-    Case("simple", 32, 3, 1.0, 64),
-    Case("resnet9", 32, 3, 0.5, 32),
-    Case("resnet18", 32, 3, 0.5, 32),
-)
+SIMPLE_GREY = Case("simple", 28, 1, 1.0, 64)
+SIMPLE = Case("simple", 32, 3, 1.0, 64)
+RESNET9 = Case("resnet9", 32, 3, 1.0, 64)
+SMALL_RESNET18 = Case("resnet18", 32, 3, 1.0, 64)
+RESNET18 = Case("resnet18", 128, 3, 1.0, 16)
+
+CPU_CASES = (SIMPLE_GREY, SIMPLE, RESNET9, SMALL_RESNET18, RESNET18)
+MEMORY_CASES = (SIMPLE, RESNET9, RESNET18)
+SCALING_CASES = (SIMPLE, RESNET9)  # a step that a loader can hardly keep up with, and a long one
 NETWORKS = tuple(dict.fromkeys(case.network for case in CPU_CASES))
 # What tells most comes first, in case the time does not last: the last ones are variations.
 GPU_CASES = tuple(

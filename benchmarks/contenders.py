@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable
+from dataclasses import astuple, dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from cases import Case
 from numpy.typing import NDArray
-from torch_twins import make_twin, pairs
+from our_side import CLASSES, LABEL_SMOOTHING, LEARNING_RATE, WEIGHT_DECAY, Ours, make_batch
+from torch_twins import TWINS, make_twin, pairs
 
-from cpcnn.core.random import Philox
 from cpcnn.data import Batch, Preprocessing
-from cpcnn.devices import Device
-from cpcnn.losses import SparseCategoricalCrossentropy
-from cpcnn.networks import build_network
-from cpcnn.optimizers import AdamW
-from cpcnn.training import Network, StepEnded, Trainer
+from cpcnn.training import Network
 
-CLASSES = 10
-LABEL_SMOOTHING = 0.1
-LEARNING_RATE = 1e-3
-WEIGHT_DECAY = 0.05
-ENDLESS = 1 << 40  # steps in the one epoch of a measurement
+__all__ = ["Ours", "Theirs", "compare_results", "make_batch"]
 
 OUTPUT_TOLERANCE = 1e-4  # of logits, which are of the order of 1, and of the loss
 # A ReLU whose input is a rounding error away from zero may open on one side only. Each such pixel
@@ -44,6 +36,7 @@ class Variant:
 
 
 CPU_VARIANTS = {layout: Variant(layout) for layout in LAYOUTS}
+CPU_COMPILED_VARIANTS = {f"compiled {layout}": Variant(layout, compiled=True) for layout in LAYOUTS}
 EAGER_VARIANTS = {"float32": Variant(), "AMP": Variant(amp=True)}
 COMPILED_VARIANTS = {
     "compiled float32": Variant(compiled=True),
@@ -77,96 +70,28 @@ class Sameness:
         )
 
 
-def make_batch(case: Case) -> tuple[Batch, Preprocessing]:
-    """Draw uint8 images and labels, and the normalisation that suits them."""
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (case.batch_size, *case.shape), np.uint8)
-    labels = rng.integers(0, CLASSES, case.batch_size)
-    mean = tuple(images.mean(axis=(0, 1, 2)).tolist())
-    std = tuple(images.std(axis=(0, 1, 2)).tolist())
-    batch = Batch(images, labels, np.arange(case.batch_size))
-    return batch, Preprocessing(case.size, case.size, case.channels, mean=mean, std=std)
-
-
-@dataclass(frozen=True)
-class SameBatch:
-    """A loader that yields one batch again and again, so that reading images costs nothing."""
-
-    batch: Batch
-
-    def __len__(self) -> int:
-        return ENDLESS
-
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        while True:
-            yield self.batch
-
-
-class Ours:
-    """The trainer and the predictor that every user of cpcnn gets, one batch at a time."""
-
-    def __init__(
-        self, case: Case, batch: Batch, preprocessing: Preprocessing, device: Device
-    ) -> None:
-        root = build_network(case.network, case.shape, CLASSES, width=case.width)
-        self.network = Network(root)
-        self.network.preprocessing = preprocessing.to_config()
-        self.network.build(case.shape, seed=0, device=device)
-        weights = self.network.store.get_weights()
-        # a head that starts at zero would make any two networks agree
-        *_, head = (path for path in weights if path.endswith(".kernel"))
-        noise = Philox(0, "head").normal(weights[head].shape) * 0.1
-        self.network.store.set_weights(weights | {head: noise})
-        self.loader = SameBatch(batch)
-        trainer = Trainer(
-            model=self.network,
-            train=self.loader,
-            validation=None,
-            optimizer=AdamW(learning_rate=LEARNING_RATE, weight_decay=WEIGHT_DECAY),
-            # a first step that changes nothing: its loss and gradients are for comparison
-            schedule=lambda step: LEARNING_RATE if step else 0.0,
-            loss=SparseCategoricalCrossentropy(label_smoothing=LABEL_SMOOTHING),
-            epochs=1,
-        )
-        self._events = trainer.run()
-        next(self._events)  # TrainingStarted
-        self._outputs = iter(())
-
-    def logits(self) -> NDArray[np.float32]:
-        root, _ = self.network.training_root(SparseCategoricalCrossentropy())
-        _, logits = next(self.network.forward_batches(root, self.loader.epoch(0)))
-        return np.array(self.network.device.get(logits))
-
-    def train(self) -> StepEnded:
-        """One step of the trainer, up to the event that reports it."""
-        event = next(self._events)
-        assert isinstance(event, StepEnded)
-        return event
-
-    def start_inference(self) -> None:
-        self._outputs = self.network.predict_batches(self.loader)
-
-    def infer(self) -> NDArray[np.float32]:
-        _, probabilities = next(self._outputs)
-        return probabilities
-
-
 class Theirs:
-    """The twin in PyTorch, in one variant; `place` is PyTorch's name of the device."""
+    """The twin in PyTorch, in one variant; `place` is PyTorch's name of the device.
+
+    Without a `network` of ours to take weights from, PyTorch draws them.
+    """
 
     def __init__(
         self,
         case: Case,
         batch: Batch,
         preprocessing: Preprocessing,
-        network: Network,
+        network: Network | None,
         variant: Variant,
         place: str = "cpu",
     ) -> None:
         self.variant = variant
         self.place = torch.device(place)
         memory_format = LAYOUTS[variant.layout]
-        twin = make_twin(case.network, network, case.width)
+        if network is None:
+            twin = TWINS[case.network](case.size, case.channels, CLASSES, case.width)
+        else:
+            twin = make_twin(case.network, network, case.width)
         self.twin = twin.to(self.place, memory_format=memory_format)
         images, self.labels = (self._on_host(array) for array in (batch.images, batch.labels))
         self.images = images.permute(0, 3, 1, 2).contiguous(memory_format=memory_format)
@@ -238,22 +163,39 @@ class Theirs:
         return logits.cpu().numpy()
 
 
+class Results(NamedTuple):
+    """What a side computes before any step: logits at inference, loss and gradients in training."""
+
+    logits: NDArray[np.float32]
+    loss: float
+    gradients: dict[str, NDArray[np.float32]]
+
+    @classmethod
+    def of(cls, ours: Ours) -> Results:
+        """Compute ours, with the one step that changes nothing."""
+        logits = ours.logits()
+        loss = ours.train().loss
+        store = ours.network.store
+        return cls(logits, loss, store.unflatten(np.array(store.device.get(store.grads))))
+
+    def difference(self, network: Network, theirs: Theirs) -> Sameness:
+        return Sameness(
+            float(np.abs(self.logits - theirs.logits()).max()),
+            abs(self.loss - theirs.loss().item()),
+            gradient_difference(network, self.gradients, theirs.twin),
+        )
+
+
 def compare_results(ours: Ours, twins: Iterable[Theirs]) -> Sameness:
     """Compare outputs at inference, and loss and gradients in training, before any step."""
-    logits = ours.logits()
-    loss = ours.train().loss
-    store = ours.network.store
-    gradients = store.unflatten(np.array(store.device.get(store.grads)))
-    differences = [
-        (
-            np.abs(logits - theirs.logits()).max(),
-            abs(loss - theirs.loss().item()),
-            gradient_difference(ours.network, gradients, theirs.twin),
-        )
-        for theirs in twins
-    ]
+    results = Results.of(ours)
+    return worst([results.difference(ours.network, theirs) for theirs in twins])
+
+
+def worst(differences: Iterable[Sameness]) -> Sameness:
+    """Return the largest differences of all twins."""
     # NumPy's maximum, because Python's would pass over NaN
-    return Sameness(*np.max(differences, axis=0).tolist())
+    return Sameness(*np.max([astuple(difference) for difference in differences], axis=0).tolist())
 
 
 def gradient_difference(

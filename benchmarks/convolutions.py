@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from contenders import LAYOUTS
 from geometries import BOTH, FORWARD, WEIGHTS, Geometry, Shape
 from gpu_report import HALF, OURS, THEIRS
 from numpy.typing import NDArray
@@ -75,18 +76,29 @@ class OurConvolution:
 
 
 class TheirConvolution:
-    """PyTorch's, in channels_last; `tf32` lets cuDNN round the factors of float32 products."""
+    """PyTorch's, images and weights in one layout.
+
+    `tf32` lets cuDNN round the factors of float32 products.
+    """
 
     def __init__(
-        self, geometry: Geometry, numbers: Numbers, place: str, dtype: str, *, tf32: bool = False
+        self,
+        geometry: Geometry,
+        numbers: Numbers,
+        place: str,
+        dtype: str,
+        *,
+        layout: str = "channels_last",
+        tf32: bool = False,
     ) -> None:
         self.geometry = geometry
         self._tf32 = tf32
+        memory_format = LAYOUTS[layout]
         kind = getattr(torch, dtype)
 
         def put(block: NDArray[Any], shape: Shape, axes: tuple[int, ...]) -> torch.Tensor:
             tensor = torch.from_numpy(np.resize(block, shape)).to(place, kind)
-            return tensor.permute(axes).contiguous(memory_format=torch.channels_last)
+            return tensor.permute(axes).contiguous(memory_format=memory_format)
 
         self.x = put(numbers.x, geometry.input_shape, (0, 3, 1, 2))
         self.w = put(numbers.w, geometry.kernel_shape, (3, 2, 0, 1))
@@ -145,6 +157,18 @@ def make_contenders(
     }
 
 
+def make_cpu_contenders(
+    geometry: Geometry, device: Device
+) -> dict[str, OurConvolution | TheirConvolution]:
+    """Make both sides in float32, theirs in every layout. To be called in the device's scope."""
+    numbers = Numbers.draw(geometry)
+    theirs = {
+        f"{THEIRS} {layout}": TheirConvolution(geometry, numbers, "cpu", "float32", layout=layout)
+        for layout in LAYOUTS
+    }
+    return {OURS: OurConvolution(geometry, numbers, device, "float32"), **theirs}
+
+
 def calls_of(contenders: Mapping[str, Any]) -> dict[str, dict[str, Callable[[], object]]]:
     """Return the calls of all contenders, for each of the three things that are measured."""
     methods = {FORWARD: "forward", WEIGHTS: "weight_gradient", BOTH: "both_gradients"}
@@ -154,7 +178,9 @@ def calls_of(contenders: Mapping[str, Any]) -> dict[str, dict[str, Callable[[], 
     }
 
 
-def compare_results(geometry: Geometry, device: Device, place: str) -> float:
+def compare_results(
+    geometry: Geometry, device: Device, place: str, layouts: Sequence[str] = ("channels_last",)
+) -> float:
     """Return how much the sides differ in float32: the norm relative to theirs, at worst.
 
     A few images are enough, so many that their columns still come in several chunks.
@@ -162,8 +188,11 @@ def compare_results(geometry: Geometry, device: Device, place: str) -> float:
     few = geometry.of(min(geometry.images, CHECKED_IMAGES))
     numbers = Numbers.draw(few)
     ours = OurConvolution(few, numbers, device, "float32").results()
-    theirs = TheirConvolution(few, numbers, place, "float32").results()
-    pairs = zip(ours, theirs, strict=True)
-    norm = np.linalg.norm
+    differences = []
+    for layout in layouts:
+        theirs = TheirConvolution(few, numbers, place, "float32", layout=layout).results()
+        norm = np.linalg.norm
+        for mine, other in zip(ours, theirs, strict=True):
+            differences.append(norm(mine - other) / norm(other))
     # NumPy's maximum, because Python's would pass over NaN
-    return float(np.max([norm(mine - other) / norm(other) for mine, other in pairs]))
+    return float(np.max(differences))

@@ -14,7 +14,7 @@ from typing import Any
 from cpcnn.devices import Device
 
 BUSY = 0.5  # processes that want a core; more than that and figures are not to be trusted
-CPU_PACKAGES = ("cpcnn", "numpy", "threadpoolctl", "torch")
+CPU_PACKAGES = ("cpcnn", "numpy", "numba", "llvmlite", "scipy", "threadpoolctl", "torch")
 GPU_PACKAGES = ("cpcnn", "numpy", "cupy-cuda12x", "cupy-cuda13x", "ml_dtypes", "torch", "triton")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -96,21 +97,25 @@ def compare(
     turn_seconds: float,
     clock: Clock = wall_clock,
     before_turn: Call = come_to_rest,
+    around: Callable[[str], AbstractContextManager[object]] = lambda name: nullcontext(),
 ) -> Comparison:
     """Give every contender `repeats` turns, in rounds: a, b, c, a, b, c, …
 
     A turn begins when `before_turn` is done. It is one call that does not count, which wakes the
-    contender's threads and fetches its memory, and then as many as fill `turn_seconds`.
+    contender's threads and fetches its memory, and then as many as fill `turn_seconds`. All calls
+    of a contender are made within `around` its name.
     """
     counts = {}
     for name, call in contenders.items():
-        for _ in range(WARM_UP_CALLS):
-            call()
-        counts[name] = max(1, round(turn_seconds / clock(call, 1)))
+        with around(name):
+            for _ in range(WARM_UP_CALLS):
+                call()
+            counts[name] = max(1, round(turn_seconds / clock(call, 1)))
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(repeats):
         for name, call in contenders.items():
             before_turn()
-            call()
-            seconds[name].append(clock(call, counts[name]))
+            with around(name):
+                call()
+                seconds[name].append(clock(call, counts[name]))
     return Comparison(seconds)

@@ -78,6 +78,7 @@ SECTIONS = {
         "dry_run",
         "seed",
         "device",
+        "exact",
         "workers",
         "threads",
     ),
@@ -176,6 +177,11 @@ SECTIONS = {
 )
 @option("--seed", type=int, metavar="N", help="Same seed, same result.")
 @option("-j", "--workers", type=int, metavar="N", help="Threads that read images.")
+@option(
+    "--exact",
+    is_flag=True,
+    help="Leave out Winograd's convolution, which is faster and rounds a little more.",
+)
 @option("--threads", type=int, metavar="N", help="CPU threads that compute; all by default.")
 @option("--device", metavar="DEVICE", help="cpu, numpy, gpu, gpu:N or auto.")
 @option("--on-error", type=Choice(ON_ERROR), help="What to do with unreadable images.")

@@ -19,6 +19,7 @@ class DeviceLike(Protocol):
     """The part of a device that core and layers rely on."""
 
     name: str
+    exact: bool
 
     @property
     def xp(self) -> Namespace: ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +25,13 @@ class Memory(NamedTuple):
 class Device:
     """A place to compute. Subclasses set `name` and `xp`, and what differs from NumPy arrays.
 
-    `fast` lists implementations by op name; what is missing falls to the reference.
+    `fast` lists implementations by op name; what is missing falls to the reference. With `exact`
+    none is chosen that rounds more than plain sums do, as Winograd's convolution does.
     """
 
     name: str = "device"
-    fast: ClassVar[Table] = {}
+    fast: Table = {}
+    exact: bool = False
 
     def __init__(self) -> None:
         self.table = merge(self.fast, REFERENCE)

@@ -39,20 +39,22 @@ def register_device(name: str, factory: Factory) -> None:
     _registered[name] = factory
 
 
-def get_device(spec: str | Device = "auto", *, threads: int | None = None) -> Device:
+def get_device(
+    spec: str | Device = "auto", *, threads: int | None = None, exact: bool = False
+) -> Device:
     """Return the device named "auto", "cpu", "numpy", "gpu", "gpu:N" or by a plug-in.
 
-    "auto" is the first of gpu, cpu, numpy that can be used. DeviceError for an unknown name, or
-    with the cause for a device that cannot be used.
+    "auto" is the first of gpu, cpu, numpy that can be used. With `exact` the device uses no
+    algorithm that rounds more than plain sums do. DeviceError for an unknown name, or with the
+    cause for a device that cannot be used.
     """
     if isinstance(spec, Device):
         return spec
-    if spec == "auto":
-        return _first_usable(threads)
     if not isinstance(spec, str):
         raise DeviceError(f"a device is given by its name, or as a Device, not as {spec!r}.")
-    name, index = _parse(spec)
-    return _factory(name)(index, threads)
+    device = _first_usable(threads) if spec == "auto" else _make(spec, threads)
+    device.exact = exact
+    return device
 
 
 def available_devices() -> list[DeviceStatus]:
@@ -74,6 +76,11 @@ def implementations(spec: str) -> dict[str, list[str]]:
         op: [*(own.__name__ for own in table[op] if own not in REFERENCE[op]), "reference"]
         for op in REFERENCE
     }
+
+
+def _make(spec: str, threads: int | None) -> Device:
+    name, index = _parse(spec)
+    return _factory(name)(index, threads)
 
 
 def _table(spec: str) -> Table:

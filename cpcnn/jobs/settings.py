@@ -87,6 +87,7 @@ class TrainSettings:
     workers: int = 2
     threads: int | None = None
     device: str = "auto"
+    exact: bool = False
     on_error: str = "skip"
     allow_empty_classes: bool = False
     allow_nested: bool = False

@@ -84,7 +84,7 @@ def train_into(
     progress: Progress | None,
 ) -> Generator[Event, None, None]:
     """Prepare a training, let `begin` do what comes before its first step, and train."""
-    device = get_device(settings.device, threads=settings.threads)
+    device = get_device(settings.device, threads=settings.threads, exact=settings.exact)
     yield DeviceSelected(device.name, device.description)
     folder = scan_folder(
         settings.data,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cpcnn.core.context import Context
 from cpcnn.core.errors import UsageError
 from cpcnn.core.random import Philox
-from cpcnn.devices import Device
+from cpcnn.devices import Device, get_device
 from cpcnn.ops.activations import ACTIVATIONS
 from cpcnn.testing import check_op
 
@@ -134,6 +134,42 @@ def test_the_gradient_of_relu_at_zero_is_zero(call: Callable[..., Any]) -> None:
     x = np.array([[-1.0, 0.0, 1.0]])
     _, dx = call("activation", x, "relu", dy=np.ones((1, 3)))
     assert dx.tolist() == [[0.0, 0.0, 1.0]]
+
+
+@pytest.mark.parametrize("size", [1, 15, 16, 33, 200_003])
+def test_relu_and_sums_of_float32(call: Callable[..., Any], size: int) -> None:
+    """Whole vectors and a rest; NaN stays NaN, and lets no gradient through."""
+    x = normal(1, size).astype(np.float32)
+    dy, other = normal(1, size, stream="dy").astype(np.float32), x[:, ::-1].copy()
+    x[0, size - 1] = np.nan
+    y, dx = call("activation", x, "relu", dy=dy)
+    assert np.array_equal(y, np.maximum(x, 0), equal_nan=True)
+    assert np.array_equal(dx, np.where(x > 0, dy, 0))
+    assert np.array_equal(call("add", (x, other)), x + other, equal_nan=True)
+
+
+ROWS = [(1, 1), (5, 3), (3, 16), (200, 10), (7, 130), (1, 500), (0, 7), (40_000, 17)]
+
+
+@pytest.mark.parametrize(("rows", "channels"), ROWS)
+def test_the_gradient_before_relu_and_its_sums(rows: int, channels: int) -> None:
+    pytest.importorskip("numba")
+    from cpcnn.devices.cpu.elementwise import masked_and_summed, sum_rows
+
+    ctx = Context(get_device("cpu", threads=2))
+    y, dy = (normal(rows, channels, stream=name).astype(np.float32) for name in ("y", "dy"))
+    expected = np.where(y > 0, dy, 0)
+    masked, sums = masked_and_summed(ctx, dy, y)
+    assert np.array_equal(masked, expected)
+    np.testing.assert_allclose(sums, expected.astype(float).sum(0), rtol=1e-6, atol=1e-4)
+    plain, sums = masked_and_summed(ctx, dy, None)
+    assert plain is dy
+    np.testing.assert_allclose(sums, dy.astype(float).sum(0), rtol=1e-6, atol=1e-4)
+    every_second = np.repeat(dy, 2, axis=1)[:, ::2]  # of a view: as a layer above may hand it down
+    assert sum_rows(ctx, every_second).tobytes() == sums.tobytes()
+    if dy.size:
+        dy[-1, -1] = np.nan
+        assert np.argwhere(np.isnan(sum_rows(ctx, dy))).tolist() == [[channels - 1]]
 
 
 def test_an_unknown_activation_is_a_usage_error(device: Device) -> None:

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from cpcnn.core.context import Context
 from cpcnn.core.errors import UsageError
 from cpcnn.core.random import Philox
-from cpcnn.devices import Device
+from cpcnn.devices import Device, get_device
 from cpcnn.testing import check_op
 
 IMAGES = Philox(0, "images").words(np.arange(4 * 6 * 5 * 3))[:, 0].astype(np.uint8)
@@ -164,6 +165,22 @@ def test_an_index_chooses_the_images(
     warp = {name: value for name, value in warps(len(index)).items() if name in names}
     found = call("input_stage", IMAGES, MEAN, STD, **warp, index=rows)
     assert np.array_equal(found, call("input_stage", IMAGES[rows], MEAN, STD, **warp))
+
+
+@pytest.mark.parametrize("index", [[0, -1], [4]])
+def test_an_index_of_no_image_is_refused_on_the_cpu(index: list[int]) -> None:
+    ctx = Context(get_device("cpu", threads=1))
+    with pytest.raises(IndexError):
+        ctx.ops.input_stage(IMAGES, MEAN, STD, index=np.array(index))
+
+
+def test_a_map_that_is_no_number_gives_none_on_the_cpu() -> None:
+    matrices = affine(np.eye(2))
+    matrices[1, 0, 2], matrices[2, 1, 0], matrices[3] = np.nan, np.nan, [[1e300] * 3] * 2
+    ctx = Context(get_device("cpu", threads=1))
+    found = ctx.ops.input_stage(IMAGES, MEAN, STD, affine=matrices)
+    assert np.isnan(found[1:3]).all()
+    assert np.isfinite(found[::3]).all()
 
 
 @pytest.mark.parametrize("channels", [None, 3, 4, 8])

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from cpcnn.core.context import Context
@@ -88,6 +90,44 @@ def test_binary_focal_cross_entropy(
         expected = binary_focal(p, targets, gamma, alpha)
         np.testing.assert_allclose(call(name, x, targets, **options), expected, rtol=1e-12)
         check_op(device, name, x, targets, **options)
+
+
+@given(
+    st.integers(1, 9),
+    st.integers(2, 70),
+    st.sampled_from([0.0, 0.1]),
+    st.sampled_from([1, 40, 1e4]),
+)
+def test_softmax_cross_entropy(
+    device: Device, rows: int, classes: int, smoothing: float, spread: float
+) -> None:
+    labels = np.arange(rows) * 5 % classes
+    check_op(
+        device, "softmax_cross_entropy", normal(rows, classes) * spread, labels,
+        label_smoothing=smoothing, gradient=False,
+    )  # fmt: skip
+
+
+def test_small_probabilities_keep_their_digits(call: Callable[..., Any]) -> None:
+    logits = np.zeros((800, 2), np.float32)
+    logits[:, 1] = np.linspace(-86, 0, 800)
+    options = {"label_smoothing": 0.0, "dy": np.ones(800, np.float32)}
+    _, gradient = call("softmax_cross_entropy", logits, np.zeros(800, int), **options)
+    np.testing.assert_allclose(gradient[:, 1], softmax(logits.astype(float))[:, 1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("place", [0, 7, 19])
+def test_a_logit_that_is_no_number_shows_in_its_row_alone(
+    call: Callable[..., Any], place: int, dtype: str
+) -> None:
+    logits = normal(5, 20).astype(dtype)
+    logits[3, place] = np.nan
+    options = {"label_smoothing": 0.1, "dy": np.ones(5, dtype)}
+    losses, gradient = call("softmax_cross_entropy", logits, np.arange(5), **options)
+    assert np.isnan(losses).tolist() == [False, False, False, True, False]
+    assert np.isnan(gradient).all(axis=1).tolist() == [False, False, False, True, False]
+    assert np.isfinite(np.delete(gradient, 3, axis=0)).all()
 
 
 @pytest.mark.parametrize("shape", [(7, 5), (4, 1)])
@@ -200,9 +240,9 @@ def test_losses_are_the_same_on_every_device(
     y, labels = uniform(6, outputs).astype(dtype), np.arange(6) % max(2, outputs)
     targets = np.eye(outputs)[labels] if outputs > 1 else labels[:, None] * 1.0
     for loss in each:
-        for given in (labels, targets):
-            expected = of_loss(get_device("numpy"), loss, y, given)
-            for one, other in zip(of_loss(device, loss, y, given), expected, strict=True):
+        for answers in (labels, targets):
+            expected = of_loss(get_device("numpy"), loss, y, answers)
+            for one, other in zip(of_loss(device, loss, y, answers), expected, strict=True):
                 assert one.dtype == dtype
                 tolerance = 1e-6 if dtype == "float32" else 1e-14
                 np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance)

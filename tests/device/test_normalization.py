@@ -101,7 +101,7 @@ def test_batch_norm_keeps_the_contract_of_ops(
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("channels", [3, 64])
+@pytest.mark.parametrize("channels", [3, 64, 200])
 def test_large_batch_norm(fast_device: Device, channels: int) -> None:
     """Large enough to be cut into blocks; the mean is several deviations."""
     x = normal(13, 20, 19, channels) * 0.5 + 2
@@ -113,6 +113,73 @@ def test_large_batch_norm(fast_device: Device, channels: int) -> None:
             fast_device, "batch_norm", x, gamma, beta, mean, variance, **OPTIONS,
             training=training, gradient=False,
         )  # fmt: skip
+
+
+ROWS = [(1, 1), (2, 3), (7, 1), (3, 16), (5, 100), (130, 3), (1000, 10), (300, 257)]
+
+
+@pytest.mark.parametrize(("rows", "channels"), ROWS)
+@pytest.mark.parametrize("residual", [False, True])
+def test_relu_of_odd_sizes(
+    call: Callable[..., Any], rows: int, channels: int, residual: bool
+) -> None:
+    """What ReLU stops has no gradient, and all else has: where y is zero, exactly."""
+    x = normal(rows, channels).astype(np.float32)
+    side = normal(rows, channels, stream="residual").astype(np.float32) if residual else None
+    dy = normal(rows, channels, stream="dy").astype(np.float32)
+    mean, variance = (array.astype(np.float32) for array in statistics(channels))
+    ones = np.ones(channels, np.float32)
+    y, (dx, dgamma, dbeta, dside) = call(
+        "batch_norm", x, ones, ones / 4, mean, variance, **OPTIONS,
+        activation="relu", residual=side, dy=dy, training=False,
+    )  # fmt: skip
+    before = np.where(y > 0, dy, 0)
+    scale = 1 / np.sqrt(variance.astype(float) + OPTIONS["epsilon"])
+    hat = (x - mean) * scale
+    np.testing.assert_allclose(y, np.maximum(hat + 0.25 + (side if residual else 0), 0), atol=1e-5)
+    np.testing.assert_allclose(dx, before * scale, rtol=1e-5)
+    np.testing.assert_allclose(dbeta, before.sum(0), atol=1e-4)
+    np.testing.assert_allclose(dgamma, (before * hat).sum(0), atol=1e-3)
+    assert np.array_equal(dside, before) if residual else dside is None
+
+
+@pytest.mark.parametrize(
+    ("offset", "image"), [(0, 0), (100, 0), (1000, 0), (0, 1e4)], ids=["0", "100", "1000", "odd"]
+)
+def test_float32_statistics_are_as_good_as_the_numbers(
+    fast_device: Device, offset: float, image: float
+) -> None:
+    """A mean of many deviations, or one image far from the others, costs no digits."""
+    x = (normal(40, 9, 9, 24) + offset).astype(np.float32)
+    x[0] += image
+    exact = x.astype(np.float64)
+    mean, variance = (fast_device.put(np.zeros(24, np.float32)) for _ in range(2))
+    ctx = Context(fast_device, training=True)
+    with fast_device.scope():
+        ctx.ops.batch_norm(
+            fast_device.put(x), None, None, mean, variance, momentum=0.0, epsilon=1e-3
+        )
+    wanted = exact.mean((0, 1, 2)), exact.var((0, 1, 2))
+    within = 1e-6 * np.sqrt(wanted[1].max())
+    np.testing.assert_allclose(fast_device.get(mean), wanted[0], rtol=1e-6, atol=within)
+    np.testing.assert_allclose(fast_device.get(variance), wanted[1], rtol=2e-5)
+
+
+@pytest.mark.parametrize("activation", [None, "relu", "tanh"])
+@pytest.mark.parametrize("training", [True, False])
+def test_batch_norm_does_not_hide_nan(
+    call: Callable[..., Any], activation: str | None, training: bool
+) -> None:
+    x = normal(50, 20).astype(np.float32)
+    x[49, 19] = np.nan
+    mean, variance = (array.astype(np.float32) for array in statistics(20))
+    y = call(
+        "batch_norm", x, None, None, mean, variance, **OPTIONS,
+        activation=activation, training=training,
+    )  # fmt: skip
+    expected = np.zeros(x.shape, bool)
+    expected[slice(None) if training else 49, 19] = True
+    assert np.array_equal(np.isnan(y), expected)
 
 
 def test_the_record_does_not_see_later_statistics(device: Device) -> None:

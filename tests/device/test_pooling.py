@@ -56,17 +56,25 @@ def loops(name: str, x: Any, window: Window, dy: Any) -> Any:
     return y, dx
 
 
+FEW = st.integers(1, 3)
+
+
 @st.composite
-def geometries(draw: Any) -> tuple[tuple[int, ...], Window]:
+def geometries(draw: Any, channels: Any = FEW) -> tuple[tuple[int, ...], Window]:
     kernel = (draw(st.integers(1, 4)), draw(st.integers(1, 4)))
     pads = tuple((draw(st.integers(0, k - 1)), draw(st.integers(0, k - 1))) for k in kernel)
     stride = draw(st.sampled_from([kernel, kernel, (1, 1), (2, 1), (3, 2)]))
-    window = Window(kernel, stride, (1, 1), (pads[0], pads[1]))
+    dilation = draw(st.sampled_from([(1, 1), (1, 1), (2, 3)]))
+    window = Window(kernel, stride, dilation, (pads[0], pads[1]))
     if draw(st.booleans()):
         window = Window(kernel, stride)
     size = (draw(st.integers(1, 8)), draw(st.integers(1, 8)))
     assume(min(window.output(*size)) >= 1)
-    return (draw(st.integers(1, 3)), *size, draw(st.integers(1, 3))), window
+    # every window must meet a pixel: there is no maximum, and no mean, of nothing
+    met = np.pad(np.ones(size), window.padding)
+    taps = window.taps(*size)
+    assume(min(sum(met[rows, columns] for _, _, rows, columns in taps).flat) > 0)
+    return (draw(st.integers(1, 3)), *size, draw(channels)), window
 
 
 @settings(max_examples=EXAMPLES)
@@ -92,12 +100,44 @@ def test_pooling_keeps_the_contract_of_ops(
     check_op(device, name, x, window, gradient=not (ties and name == "max_pool"))
 
 
+VECTORS = st.sampled_from([1, 15, 16, 17, 31, 33, 64, 70])  # channels: whole vectors, and a rest
+
+
+@settings(max_examples=EXAMPLES)
+@given(geometries(VECTORS), st.sampled_from(["max_pool", "average_pool"]), st.booleans())
+def test_pooling_of_many_channels(fast_device: Device, case: Any, name: str, ties: bool) -> None:
+    shape, window = case
+    check_op(fast_device, name, (few if ties else distinct)(*shape), window, gradient=False)
+
+
 @pytest.mark.long
 @settings(max_examples=MANY)
-@given(geometries(), st.sampled_from(["max_pool", "average_pool"]), st.booleans())
+@given(geometries(st.integers(1, 70)), st.sampled_from(["max_pool", "average_pool"]), st.booleans())
 def test_many_poolings(device: Device, case: Any, name: str, ties: bool) -> None:
     shape, window = case
     check_op(device, name, (few if ties else distinct)(*shape), window, gradient=False)
+
+
+@pytest.mark.parametrize("channels", [16, 17, 48])
+def test_nan_and_infinities_of_float32(call: Callable[..., Any], channels: int) -> None:
+    """The first NaN of a window wins, an infinity is a number, in every lane of a vector."""
+    window = Window((2, 2), (2, 2))
+    x = np.tile(np.array([[np.nan, 1], [np.nan, 2], [-np.inf, -np.inf]], np.float32), (1, 2))
+    x = np.repeat(x.reshape(1, 3, 4, 1)[:, :2], channels, axis=3)
+    y, dx = call("max_pool", x, window, dy=np.ones((1, 1, 2, channels), np.float32))
+    assert np.isnan(y).all()
+    assert np.array_equal(dx[0, 0, 0], np.ones(channels))
+    assert dx.sum() == 2 * channels
+    lowest = np.full((1, 2, 2, channels), -np.inf, np.float32)
+    y, dx = call("max_pool", lowest, window, dy=np.ones((1, 1, 1, channels), np.float32))
+    assert np.isneginf(y).all()
+    assert dx[0, 0, 0].sum() == dx.sum() == channels
+    for name in ("global_max_pool", "global_average_pool"):
+        x = distinct(2, 5, 5, channels).astype(np.float32)
+        x[1, 2, 3, channels - 1] = x[1, 4, 4, channels - 1] = np.nan
+        y, dx = call(name, x, dy=np.ones((2, channels), np.float32))
+        assert np.argwhere(np.isnan(y)).tolist() == [[1, channels - 1]]
+        assert name == "global_average_pool" or dx[1, 2, 3, channels - 1] == 1
 
 
 @pytest.mark.parametrize("window", [Window((2, 2), (2, 2)), Window((3, 3), (2, 2))])
@@ -157,7 +197,9 @@ def test_infinities_are_values_like_others(call: Callable[..., Any]) -> None:
     ]
 
 
-@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (1, 1, 1, 1), (9, 7, 1, 40)])
+@pytest.mark.parametrize(
+    "shape", [(2, 3, 4, 5), (1, 1, 1, 1), (9, 7, 1, 40), (2, 5, 5, 16), (1, 3, 3, 33)]
+)
 def test_global_pooling(call: Callable[..., Any], device: Device, shape: Any) -> None:
     x, dy = distinct(*shape), distinct(shape[0], shape[3])
     y, dx = call("global_average_pool", x, dy=dy)

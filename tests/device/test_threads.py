@@ -36,20 +36,43 @@ CALLS: dict[str, tuple[str, tuple[Any, ...], dict[str, Any]]] = {
         {},
     ),
     "dense": ("dense", (normal(67, 500), normal(500, 30), normal(30)), {"activation": "relu"}),
-    "max_pool": ("max_pool", (normal(13, 32, 32, 16), Window((2, 2), (2, 2))), {}),
-    "average_pool": ("average_pool", (normal(13, 32, 32, 16), Window((2, 2), (2, 2))), {}),
+    "max_pool": ("max_pool", (normal(37, 32, 32, 16), Window((2, 2), (2, 2))), {}),
+    "max_pool, overlapping": (
+        "max_pool",
+        (normal(37, 31, 30, 19), Window((3, 3), (2, 2), padding=((1, 1), (1, 1)))),
+        {},
+    ),
+    "average_pool": ("average_pool", (normal(37, 32, 32, 16), Window((2, 2), (2, 2))), {}),
+    "average_pool, overlapping": (
+        "average_pool",
+        (normal(37, 31, 30, 19), Window((3, 3), (2, 2), padding=((1, 1), (1, 1)))),
+        {},
+    ),
+    "global_average_pool": ("global_average_pool", (normal(37, 30, 30, 19),), {}),
+    "global_max_pool": ("global_max_pool", (normal(37, 30, 30, 19),), {}),
     "batch_norm": (
         "batch_norm",
-        (normal(13, 20, 20, 24), normal(24), normal(24), *statistics(24)),
+        (normal(31, 29, 27, 24), normal(24), normal(24), *statistics(24)),
         {"momentum": 0.9, "epsilon": 1e-3, "activation": "relu"},
+    ),
+    "batch_norm with a residual": (
+        "batch_norm",
+        (normal(31, 29, 27, 19), normal(19), None, *statistics(19)),
+        {
+            "momentum": 0.9,
+            "epsilon": 1e-3,
+            "activation": "relu",
+            "residual": normal(31, 29, 27, 19, stream="residual"),
+        },
     ),
     "activation": ("activation", (normal(13, 40, 40, 16), "relu"), {}),
     "add": ("add", ((normal(13, 40, 40, 16), normal(13, 40, 40, 16)),), {}),
     "softmax_cross_entropy": (
         "softmax_cross_entropy",
-        (normal(500, 10), np.arange(500) % 10),
+        (normal(7001, 10), np.arange(7001) % 10),
         {"label_smoothing": 0.1},
     ),
+    "dropout": ("dropout", (normal(301, 333), 0.3, Philox(1, "dropout")), {}),
     "input_stage": (
         "input_stage",
         (
@@ -58,6 +81,16 @@ CALLS: dict[str, tuple[str, tuple[Any, ...], dict[str, Any]]] = {
             np.array([4.0, 5.0, 6.0]),
         ),
         {"affine": np.eye(2, 3, dtype=np.float32) + normal(37, 2, 3) / 9},
+    ),
+    "input_stage, nothing moved": (
+        "input_stage",
+        ((normal(90, 40, 30, 3) * 50).astype(np.uint8), np.ones(3), np.array([4.0, 5.0, 6.0])),
+        {},
+    ),
+    "input_stage, moved": (
+        "input_stage",
+        ((normal(37, 40, 30, 3) * 50).astype(np.uint8), np.ones(3), np.array([4.0, 5.0, 6.0])),
+        {"flip": np.arange(37) % 3 == 0, "channels": 4},
     ),
 }
 
@@ -92,10 +125,23 @@ def test_the_number_of_threads_changes_no_bit(case: Any) -> None:
             assert one is None or one.tobytes() == other.tobytes()
 
 
+def test_sums_of_rows_too() -> None:
+    pytest.importorskip("numba")
+    from cpcnn.devices.cpu.elementwise import masked_and_summed
+
+    dy, y = normal(31, 29, 27, 19, stream="dy"), normal(31, 29, 27, 19)
+    values = []
+    for threads in (1, 2, 3):
+        ctx = Context(get_device("cpu", threads=threads))
+        masked, sums = masked_and_summed(ctx, dy, y)
+        values.append(masked.tobytes() + sums.tobytes())
+    assert values[0] == values[1] == values[2]
+
+
 def test_optimizer_updates_too() -> None:
     values = []
     for threads in (1, 2, 3):
-        arrays = [normal(200_000, stream=str(k)) for k in range(4)]
+        arrays = [normal(600_000, stream=str(k)) for k in range(4)]
         arrays[3] = arrays[3] ** 2
         ctx = Context(get_device("cpu", threads=threads))
         ctx.ops.adam_update(
@@ -105,6 +151,8 @@ def test_optimizer_updates_too() -> None:
         ctx.ops.sgd_update(
             *arrays[:3], learning_rate=0.1, momentum=0.9, nesterov=True, weight_decay=0.1
         )
+        ctx.ops.average_update(arrays[3], arrays[0], decay=0.9)
+        arrays.append(ctx.ops.gradient_scale(arrays[1], max_norm=1.0))
         values.append(b"".join(array.tobytes() for array in arrays))
     assert values[0] == values[1] == values[2]
 

@@ -220,8 +220,11 @@ def test_clip_gradient_keeps_the_contract_of_ops(device: Device, size: int, limi
     check_op(device, "clip_gradient", normal(size, "grad"), limit=limit)
 
 
-def test_clipping_elements_keeps_what_is_no_number(call_in_place: Callable[..., Any]) -> None:
-    grad = np.array([-math.inf, -3.0, -1.0, 0.5, 2.0, math.inf, math.nan])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_clipping_elements_keeps_what_is_no_number(
+    call_in_place: Callable[..., Any], dtype: str
+) -> None:
+    grad = np.array([-math.inf, -3.0, -1.0, 0.5, 2.0, math.inf, math.nan], dtype)
     call_in_place("clip_gradient", [grad], limit=2.0)
     np.testing.assert_array_equal(grad, [-2.0, -2.0, -1.0, 0.5, 2.0, 2.0, math.nan])
 
@@ -291,6 +294,19 @@ def test_a_scale_of_zero_skips_the_step(
     arrays = [kept, grad, *[kept[::-1].copy() for _ in range(states)]]
     for before, after in zip(arrays, update(device, name, arrays, options, 0.0), strict=True):
         assert before.tobytes() == after.tobytes()
+
+
+@updates
+def test_a_gradient_that_is_no_number_shows_in_its_element_alone(
+    device: Device, name: str, states: int, options: dict[str, Any]
+) -> None:
+    arrays = [normal(100, stream).astype(np.float32) ** 2 for stream in "abcd"[: 2 + states]]
+    expected = update(device, name, arrays, options)[0]
+    arrays[1][37] = np.nan
+    found = update(device, name, arrays, options)[0]
+    assert np.isnan(found[37])
+    if name != "lamb_update":  # whose step is that of the whole parameter
+        assert np.array_equal(np.delete(found, 37), np.delete(expected, 37))
 
 
 # --- the factor that clips --------------------------------------------------------------------

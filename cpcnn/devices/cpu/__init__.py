@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,47 +14,19 @@ from numpy.typing import NDArray
 from ...core.typing import Shape
 from ...ops.table import Table
 from ..base import Device
-from .convolution import Im2colConv2D, PointwiseConv2D
-from .dense import BlockedDense
-from .elementwise import ParallelActivation, ParallelAdd
-from .input_stage import ParallelInputStage
-from .normalization import TwoPassBatchNorm
-from .pooling import ParallelMaxPool
 from .recycler import Recycler
-from .updates import (
-    BlockedAdamUpdate,
-    BlockedAverageUpdate,
-    BlockedClipGradient,
-    BlockedGradientScale,
-    BlockedNadamUpdate,
-    BlockedRMSpropUpdate,
-    BlockedSGDUpdate,
-)
 from .workers import Workers, usable_cores
+
+logger = logging.getLogger("cpcnn")
 
 
 class CpuDevice(Device):
     """Host memory, `threads` worker threads, and BLAS limited to one thread inside each."""
 
     name = "cpu"
-    fast: ClassVar[Table] = {
-        "conv2d": (PointwiseConv2D, Im2colConv2D),
-        "dense": (BlockedDense,),
-        "max_pool": (ParallelMaxPool,),
-        "batch_norm": (TwoPassBatchNorm,),
-        "activation": (ParallelActivation,),
-        "add": (ParallelAdd,),
-        "sgd_update": (BlockedSGDUpdate,),
-        "adam_update": (BlockedAdamUpdate,),
-        "nadam_update": (BlockedNadamUpdate,),
-        "rmsprop_update": (BlockedRMSpropUpdate,),
-        "clip_gradient": (BlockedClipGradient,),
-        "gradient_scale": (BlockedGradientScale,),
-        "average_update": (BlockedAverageUpdate,),
-        "input_stage": (ParallelInputStage,),
-    }
 
     def __init__(self, threads: int | None = None) -> None:
+        self.fast = compiled_ops()
         super().__init__()
         self.workers = Workers(threads or usable_cores())
         self._recycler = Recycler()
@@ -90,6 +64,22 @@ class CpuDevice(Device):
             name = names.get(library["internal_api"], library["internal_api"])
             return f"{name} {library.get('version') or ''}".strip()
         return "NumPy's own BLAS"
+
+
+@cache
+def compiled_ops() -> Table:
+    """Return what Numba compiles; without Numba nothing, and one line that says so."""
+    try:
+        from .table import COMPILED
+    except ImportError as error:
+        if not (error.name or "").startswith(("numba", "llvmlite")):
+            raise
+        logger.warning(
+            "Numba is missing, so the cpu device computes by the definitions of its ops: "
+            "slowly. Try: pip install numba"
+        )
+        return {}
+    return COMPILED
 
 
 def create(index: int | None = None, threads: int | None = None) -> Device:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,14 @@ from ...core.typing import Saved
 from ...ops import merge
 from ...ops.activations import Function, get_activation, keeps_input
 from ...ops.table import Op
-from .workers import cut, in_threads
+from .kernels import elementwise as kernels
+from .kernels.vector import LANES
+from .workers import VECTOR, cut, in_threads
 
-FLOATS = (np.dtype("float32"), np.dtype("float64"))
-WIDE = 1 << 10  # elements of an inner loop that make its start not matter
-BLOCK = 1 << 16  # elements: a few blocks of float32 fit a core's L2 cache
-SMALL_BLOCK = 1 << 14  # elements: temporaries of this size come from the heap, not page by page
+FLOAT = np.dtype("float32")
+FLOATS = (FLOAT, np.dtype("float64"))
+BLOCK = 1 << 14  # elements: temporaries of this size come from the heap, not page by page
+STREAMED = 6 << 20  # bytes: of several such arrays a last-level cache keeps little
 
 
 def is_float(*arrays: Any) -> bool:
@@ -28,20 +31,14 @@ def is_float(*arrays: Any) -> bool:
     return first in FLOATS and all(array.dtype == first for array in arrays)
 
 
-def widen(rows: NDArray[Any], *vectors: NDArray[Any]) -> list[NDArray[Any]]:
-    """View contiguous rows (M, C) as fewer, longer ones, and repeat the vectors (C,) to match.
-
-    NumPy starts its inner loop anew for every row; for few channels that takes longer than the
-    work in it.
-    """
-    count, channels = rows.shape
-    repeat = math.gcd(count, max(1, WIDE // channels))
-    return [rows.reshape(-1, channels * repeat), *(np.tile(v, repeat) for v in vectors)]
+def is_compiled(*arrays: Any) -> bool:
+    """Whether kernels take these arrays, None among them: contiguous float32."""
+    return all(a is None or (a.dtype == FLOAT and a.flags.c_contiguous) for a in arrays)
 
 
-def blocks(piece: slice, channels: int, size: int = BLOCK) -> Iterator[slice]:
-    """Cut a slice of rows (M, C) into blocks of about `size` elements, which fit the cache."""
-    step = max(1, size // channels)
+def blocks(piece: slice, channels: int) -> Iterator[slice]:
+    """Cut a slice of rows (M, C) into blocks of about BLOCK elements."""
+    step = max(1, BLOCK // channels)
     for start in range(piece.start, piece.stop, step):
         yield slice(start, min(start + step, piece.stop))
 
@@ -49,14 +46,6 @@ def blocks(piece: slice, channels: int, size: int = BLOCK) -> Iterator[slice]:
 def can_fuse(activation: str | None) -> bool:
     """Whether an op that keeps its output can take an activation along."""
     return not keeps_input(activation)
-
-
-def finish(y: NDArray[Any], bias: NDArray[Any] | None, activation: str | None) -> None:
-    """Add a bias (C,) to rows (M, C) and apply an activation, in place, while `y` is in cache."""
-    if bias is not None:
-        rows, wide_bias = widen(y, bias)
-        np.add(rows, wide_bias, out=rows)
-    activate(y, activation, y)
 
 
 def activate(x: NDArray[Any], activation: str | Function | None, out: NDArray[Any]) -> None:
@@ -69,34 +58,109 @@ def activate(x: NDArray[Any], activation: str | Function | None, out: NDArray[An
         np.copyto(out, x)
 
 
+def activate_all(
+    ctx: Context, x: NDArray[Any], activation: str | Function | None, out: NDArray[Any]
+) -> None:
+    """Do the same in threads, in blocks of rows (..., C)."""
+    rows, results = _rows(x), _rows(out)
+
+    def work(piece: slice) -> None:
+        for block in blocks(piece, rows.shape[1]):
+            activate(rows[block], activation, results[block])
+
+    in_threads(ctx, work, cut(len(rows), rows.size))
+
+
 def mask_gradient(
     ctx: Context, dy: NDArray[Any], kept: NDArray[Any], activation: str | Function | None
 ) -> NDArray[Any]:
     """Return the gradient before an activation that kept `kept`."""
+    dy = np.ascontiguousarray(dy)
     if activation in (None, "linear"):
-        return np.ascontiguousarray(dy)
+        return dy
+    if activation == "relu" and is_compiled(dy, kept):
+        return _combine(ctx, kernels.MASK, dy, kept)
     gradient: NDArray[Any] = ctx.empty(kept.shape, kept.dtype)
     rows, gradients, results = (_rows(array) for array in (kept, dy, gradient))
-    size = _block_size(activation)
+    backward = get_activation(activation).backward
 
     def work(piece: slice) -> None:
-        for block in blocks(piece, rows.shape[1], size):
-            gradient_before(gradients[block], rows[block], activation, results[block])
+        for block in blocks(piece, rows.shape[1]):
+            results[block] = backward(np, gradients[block], rows[block])
 
     in_threads(ctx, work, cut(len(rows), rows.size))
     return gradient
 
 
-def gradient_before(
-    dy: NDArray[Any], kept: NDArray[Any], activation: str | Function | None, out: NDArray[Any]
-) -> None:
-    """Write the gradient before an activation that kept `kept`."""
-    if activation in (None, "linear"):
-        np.copyto(out, dy)
-    elif activation == "relu":
-        np.multiply(dy, kept > 0, out=out)  # a product is many times faster than where()
-    else:
-        out[...] = get_activation(activation).backward(np, dy, kept)
+def masked_and_summed(
+    ctx: Context, dy: NDArray[np.float32], y: NDArray[np.float32] | None
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the gradient before a ReLU that gave `y`, and its sums over all axes but the last.
+
+    Without `y` that is `dy` itself, contiguous, and its sums.
+    """
+    dy = np.ascontiguousarray(dy)
+    channels = dy.shape[-1]
+    if not dy.size:
+        return dy, np.zeros(channels, FLOAT)
+    width = row_width(channels)
+    pieces = cut_rows(dy.size, width)
+    gradient = dy if y is None else ctx.empty(dy.shape, FLOAT)
+    source, target = dy.reshape(-1), gradient.reshape(-1)
+    gate = source if y is None else y.reshape(-1)
+    sums = np.zeros((len(pieces), channels))
+    masked, streamed = y is not None, is_streamed(gradient)
+
+    def work(piece: slice) -> None:
+        part, scratch = sums[pieces.index(piece)], np.zeros(width, FLOAT)
+        kernels.mask_and_sum(
+            source, gate, target, masked, streamed, piece.start, piece.stop, part, scratch
+        )
+
+    in_threads(ctx, work, pieces)
+    return gradient, sums.sum(axis=0).astype(FLOAT)
+
+
+def sum_rows(ctx: Context, dy: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the sums over all axes but the last: the gradient of a bias."""
+    return masked_and_summed(ctx, dy, None)[1]
+
+
+@cache
+def row_width(channels: int) -> int:
+    """Return the length of the wide rows that kernels walk along.
+
+    So many rows (C,) are taken as one that it is made of whole vectors, and of no less than eight:
+    until a sum is loaded again, storing it must have ended.
+    """
+    width = math.lcm(channels, LANES)
+    return width * -(-8 * LANES // width)
+
+
+def cut_rows(size: int, width: int) -> list[slice]:
+    """Cut the wide rows of an array of `size` elements; the last row may be shorter."""
+    return cut(-(-size // width), size // VECTOR)
+
+
+def is_streamed(out: NDArray[Any]) -> bool:
+    """Whether kernels write this array past the cache, in which it would not stay."""
+    return out.nbytes >= STREAMED and out.ctypes.data % (4 * LANES) == 0
+
+
+def _combine(
+    ctx: Context, operation: int, a: NDArray[np.float32], b: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Run one of the compiled elementwise operations on contiguous arrays."""
+    out: NDArray[np.float32] = ctx.empty(a.shape, FLOAT)
+    first, second, result = a.reshape(-1), b.reshape(-1), out.reshape(-1)
+    streamed, size = is_streamed(out), a.size
+
+    def work(piece: slice) -> None:
+        start, stop = piece.start * LANES, min(piece.stop * LANES, size)
+        kernels.combine(operation, first, second, result, streamed, start, stop)
+
+    in_threads(ctx, work, cut_rows(size, LANES))
+    return out
 
 
 def _rows(array: NDArray[Any]) -> NDArray[Any]:
@@ -104,13 +168,8 @@ def _rows(array: NDArray[Any]) -> NDArray[Any]:
     return array.reshape(-1, array.shape[-1])
 
 
-def _block_size(activation: str | Function | None) -> int:
-    """Return the elements of a block: few for functions that make many temporaries of them."""
-    return BLOCK if activation in (None, "linear", "relu") else SMALL_BLOCK
-
-
 class ParallelActivation(Op):
-    """The reference activation, in blocks of rows."""
+    """ReLU compiled, other activations by the reference in blocks of rows."""
 
     @staticmethod
     def supports(ctx: Context, x: Any, activation: str | Function) -> bool:
@@ -120,15 +179,11 @@ class ParallelActivation(Op):
     def forward(
         ctx: Context, x: NDArray[Any], activation: str | Function
     ) -> tuple[NDArray[Any], Saved]:
-        y: NDArray[Any] = ctx.empty(x.shape, x.dtype)
-        rows, results = _rows(x), _rows(y)
-        size = _block_size(activation)
-
-        def work(piece: slice) -> None:
-            for block in blocks(piece, rows.shape[1], size):
-                activate(rows[block], activation, results[block])
-
-        in_threads(ctx, work, cut(len(rows), rows.size))
+        if activation == "relu" and is_compiled(x):
+            y = _combine(ctx, kernels.RELU, x, x)
+        else:
+            y = ctx.empty(x.shape, x.dtype)
+            activate_all(ctx, x, activation, y)
         return y, (activation, x if keeps_input(activation) else y)
 
     @staticmethod
@@ -137,22 +192,15 @@ class ParallelActivation(Op):
         return mask_gradient(ctx, dy, kept, activation)
 
 
-class ParallelAdd(Op):
-    """The sum of two arrays, cut along the batch."""
+class CompiledAdd(Op):
+    """The sum of two arrays."""
 
     backward = merge.Add.backward
 
     @staticmethod
     def supports(ctx: Context, arrays: Sequence[Any]) -> bool:
-        return len(arrays) == 2 and is_float(*arrays) and arrays[0].ndim >= 2
+        return len(arrays) == 2 and is_compiled(*arrays)
 
     @staticmethod
     def forward(ctx: Context, arrays: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], Saved]:
-        a, b = arrays
-        y = ctx.empty(a.shape, a.dtype)
-
-        def work(rows: slice) -> None:
-            np.add(a[rows], b[rows], out=y[rows])
-
-        in_threads(ctx, work, cut(a.shape[0], a.size))
-        return y, 2
+        return _combine(ctx, kernels.ADD, *arrays), 2

@@ -1,4 +1,4 @@
-"""Batch normalisation in two passes over memory, in blocks that fit the cache."""
+"""Batch normalisation in two passes over memory forward, and two backward."""
 
 from __future__ import annotations
 
@@ -11,28 +11,39 @@ from ...core.context import Context
 from ...core.typing import Saved
 from ...ops.table import Op
 from .elementwise import (
-    activate,
-    blocks,
+    activate_all,
     can_fuse,
-    gradient_before,
-    is_float,
+    cut_rows,
+    is_compiled,
+    is_streamed,
     mask_gradient,
-    widen,
+    row_width,
 )
-from .workers import cut, in_threads
+from .kernels import batch_norm as kernels
+from .workers import in_threads
+
+NOTHING = np.empty(0, np.float32)
+LINEAR = (None, "linear")
 
 
-class TwoPassBatchNorm(Op):
-    """Statistics in one pass, normalise + residual + activation in another.
+class CompiledBatchNorm(Op):
+    """Statistics in one pass, normalise + residual + ReLU in another; other activations after.
 
-    Blocks' means and squared deviations are merged in float64 (Chan, Golub and LeVeque, 1983).
+    Backward sums in one pass and writes dx in another. Neither reads y where x tells what ReLU
+    let through, which is where no residual was added.
     """
 
     @staticmethod
     def supports(
-        ctx: Context, x: Any, *args: Any, activation: str | None = None, **options: Any
+        ctx: Context,
+        x: Any,
+        *args: Any,
+        activation: str | None = None,
+        residual: Any = None,
+        **options: Any,
     ) -> bool:
-        return is_float(x) and x.ndim >= 2 and x.flags.c_contiguous and can_fuse(activation)
+        fits = x.ndim >= 2 and x.size > 0 and is_compiled(x, residual, *args)
+        return fits and can_fuse(activation)
 
     @staticmethod
     def forward(
@@ -48,131 +59,109 @@ class TwoPassBatchNorm(Op):
         activation: str | None = None,
         residual: NDArray[Any] | None = None,
     ) -> tuple[NDArray[Any], Saved]:
-        rows = x.reshape(-1, x.shape[-1])
-        mean, variance = running_mean, running_variance
-        if ctx.training:
-            mean, variance = _statistics(ctx, rows)
-            running_mean[...] = momentum * running_mean + (1 - momentum) * mean
-            running_variance[...] = momentum * running_variance + (1 - momentum) * variance
-        scale = (1 / np.sqrt(variance + epsilon)).astype(x.dtype)
-        mean = np.array(mean, x.dtype)
+        source, width = x.reshape(-1), row_width(x.shape[-1])
+        pieces = cut_rows(x.size, width)
+        table = np.empty((4, width), np.float32)
+        kernels.prepare(
+            _moments(ctx, source, x.shape[-1], width, pieces),
+            NOTHING if gamma is None else gamma,
+            NOTHING if beta is None else beta,
+            running_mean,
+            running_variance,
+            float(momentum),
+            float(epsilon),
+            table,
+        )
         y = ctx.empty(x.shape, x.dtype)
-        flat_y = y.reshape(rows.shape)
-        flat_residual = None if residual is None else residual.reshape(rows.shape)
-        factor = scale if gamma is None else scale * gamma
-        shift = -mean * factor if beta is None else beta - mean * factor
+        target, added, relu = y.reshape(-1), residual is not None, activation == "relu"
+        other = source if residual is None else residual.reshape(-1)
+        streamed = is_streamed(y)
 
         def work(piece: slice) -> None:
-            for block in blocks(piece, rows.shape[1]):
-                source, wide_factor, wide_shift = widen(rows[block], factor, shift)
-                target = flat_y[block].reshape(source.shape)
-                np.multiply(source, wide_factor, out=target)
-                target += wide_shift
-                if flat_residual is not None:
-                    target += flat_residual[block].reshape(source.shape)
-                activate(flat_y[block], activation, flat_y[block])
+            kernels.normalise(
+                source, other, target, streamed, table, added, relu, piece.start, piece.stop
+            )
 
-        in_threads(ctx, work, cut(rows.shape[0], rows.size))
-        kept = (x, gamma, beta is not None, mean, scale, ctx.training)
-        return y, (*kept, activation, residual is not None, y)
+        in_threads(ctx, work, pieces)
+        if not relu and activation not in LINEAR:
+            activate_all(ctx, y, activation, y)
+        there = (gamma is not None, beta is not None, added)
+        needs_y = added if relu else activation not in LINEAR
+        return y, (x, y if needs_y else None, table, there, ctx.training, activation)
 
     @staticmethod
     def backward(ctx: Context, dy: NDArray[Any], saved: Saved) -> tuple[Any, ...]:
-        x, gamma, has_beta, mean, scale, training, activation, has_residual, y = saved
-        residual_gradient = mask_gradient(ctx, dy, y, activation) if has_residual else None
-        if residual_gradient is not None:
-            dy, activation = residual_gradient, None
-        rows = x.reshape(-1, x.shape[-1])
+        x, y, table, (has_gamma, has_beta, has_residual), training, activation = saved
+        dy = np.ascontiguousarray(dy)
+        if activation == "relu" and not has_residual:
+            mode = after = kernels.FROM_X
+            before = dy
+        elif activation == "relu":
+            mode, after = kernels.FROM_Y, kernels.PLAIN
+            before = ctx.empty(x.shape, x.dtype)
+        else:
+            mode = after = kernels.PLAIN
+            before = dy = mask_gradient(ctx, dy, y, activation)
+        parts = _gradient_sums(ctx, x, dy, dy if y is None else y, before, table, mode)
+        channels = x.shape[-1]
+        change = np.empty((2, table.shape[1]), np.float32)
+        dgamma, dbeta = np.empty((2, channels), np.float32)
+        kernels.prepare_gradient(parts, table, x.size // channels, training, change, dgamma, dbeta)
         dx = ctx.empty(x.shape, x.dtype)
-        flat_dx = dx.reshape(rows.shape)
-        sum_dy, sum_dy_x = _gradient_sums(ctx, rows, dy, y, activation, mean, scale, flat_dx)
-        factor = scale if gamma is None else scale * gamma
-        count = rows.shape[0]
-        # dx = factor * (dy - sum_dy / n - (x - mean) * scale * sum_dy_x / n), regrouped by x
-        slope = -factor * scale * sum_dy_x / count
-        shift = -factor * sum_dy / count - mean * slope
+        source, gradient, target = x.reshape(-1), before.reshape(-1), dx.reshape(-1)
+        streamed = is_streamed(dx)
 
         def work(piece: slice) -> None:
-            for block in blocks(piece, rows.shape[1]):
-                target, wide_factor, wide_slope, wide_shift = widen(
-                    flat_dx[block], factor, slope, shift
-                )
-                target *= wide_factor
-                if training:
-                    change = ctx.empty(target.shape, target.dtype)
-                    np.multiply(rows[block].reshape(target.shape), wide_slope, out=change)
-                    target += change
-                    target += wide_shift
+            kernels.input_gradient(
+                source, gradient, target, streamed, table, change, after, training,
+                piece.start, piece.stop,
+            )  # fmt: skip
 
-        in_threads(ctx, work, cut(count, rows.size))
-        dgamma = None if gamma is None else sum_dy_x
-        return dx, dgamma, sum_dy if has_beta else None, residual_gradient
+        in_threads(ctx, work, cut_rows(x.size, table.shape[1]))
+        given = (True, has_gamma, has_beta, has_residual)
+        gradients = (dx, dgamma, dbeta, before)
+        return tuple(g if is_given else None for g, is_given in zip(gradients, given, strict=True))
 
 
-def _statistics(ctx: Context, rows: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Mean and variance per column, as float64."""
-    pieces = cut(rows.shape[0], rows.size)
-    moments: dict[int, tuple[int, Any, Any]] = {}
+def _moments(
+    ctx: Context, x: NDArray[Any], channels: int, width: int, pieces: list[slice]
+) -> NDArray[np.float64]:
+    """Return count, means and squared deviations of each piece; of none when not in training."""
+    moments = np.zeros((len(pieces) if ctx.training else 0, 5, channels))
 
     def work(piece: slice) -> None:
-        merged = (0, np.zeros(rows.shape[1]), np.zeros(rows.shape[1]))
-        for block in blocks(piece, rows.shape[1]):
-            values = rows[block]
-            mean = _column_sums(values) / len(values)
-            source, wide_mean = widen(values, mean.astype(values.dtype))
-            deviations = ctx.empty(source.shape, source.dtype)
-            np.subtract(source, wide_mean, out=deviations)
-            np.square(deviations, out=deviations)
-            squares = _column_sums(deviations.reshape(values.shape))
-            merged = _merge(merged, (len(values), mean, squares))
-        moments[piece.start] = merged
+        found, scratch = moments[pieces.index(piece)], np.zeros((3, width), np.float32)
+        kernels.statistics(x, channels, piece.start, piece.stop, found, scratch)
 
-    in_threads(ctx, work, pieces)
-    total = moments[pieces[0].start]
-    for piece in pieces[1:]:
-        total = _merge(total, moments[piece.start])
-    return total[1], total[2] / total[0]
-
-
-def _merge(a: tuple[int, Any, Any], b: tuple[int, Any, Any]) -> tuple[int, Any, Any]:
-    count = a[0] + b[0]
-    delta = b[1] - a[1]
-    mean = a[1] + delta * (b[0] / count)
-    return count, mean, a[2] + b[2] + delta * delta * (a[0] * b[0] / count)
-
-
-def _column_sums(values: NDArray[Any]) -> NDArray[np.float64]:
-    # as a matrix-vector product this runs at memory speed, several times faster than sum(axis=0)
-    return (np.ones(len(values), values.dtype) @ values).astype(np.float64)
+    if ctx.training:
+        in_threads(ctx, work, pieces)
+    return moments
 
 
 def _gradient_sums(
     ctx: Context,
-    rows: NDArray[Any],
+    x: NDArray[Any],
     dy: NDArray[Any],
     y: NDArray[Any],
-    activation: str | None,
-    mean: NDArray[Any],
-    scale: NDArray[Any],
-    out: NDArray[Any],
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Write dy before the activation to `out`; sum it, and it * (x - mean) * scale, over rows."""
-    pieces = cut(rows.shape[0], rows.size)
-    sums: dict[int, Any] = {}
-    flat_dy, flat_y = dy.reshape(rows.shape), y.reshape(rows.shape)
+    before: NDArray[Any],
+    table: NDArray[Any],
+    mode: int,
+) -> NDArray[np.float64]:
+    """Return each piece's sums of dy before the ReLU, and of it times x - mean.
+
+    Where only y tells the former, it is written to `before`.
+    """
+    pieces = cut_rows(x.size, table.shape[1])
+    parts = np.zeros((len(pieces), 2, x.shape[-1]))
+    flat = [array.reshape(-1) for array in (x, dy, y, before)]
+    streamed = is_streamed(before)
 
     def work(piece: slice) -> None:
-        total = np.zeros((2, rows.shape[1]))
-        for block in blocks(piece, rows.shape[1]):
-            gradient_before(flat_dy[block], flat_y[block], activation, out[block])
-            source, wide_mean = widen(rows[block], mean)
-            centred = ctx.empty(out[block].shape, out.dtype)
-            np.subtract(source, wide_mean, out=centred.reshape(source.shape))
-            centred *= out[block]
-            total[0] += _column_sums(out[block])
-            total[1] += _column_sums(centred)
-        sums[piece.start] = total
+        totals = parts[pieces.index(piece)]
+        scratch = np.zeros((2, table.shape[1]), np.float32)
+        kernels.gradient_sums(
+            *flat, streamed, table, mode, piece.start, piece.stop, totals, scratch
+        )
 
     in_threads(ctx, work, pieces)
-    total = sum(sums[piece.start] for piece in pieces)
-    return total[0].astype(rows.dtype), (total[1] * scale).astype(rows.dtype)
+    return parts

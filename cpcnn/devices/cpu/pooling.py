@@ -1,115 +1,175 @@
-"""Max pooling, block by block of images, in threads."""
+"""Windowed and global pooling by compiled kernels, in threads."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...core.context import Context
-from ...core.typing import Saved
+from ...core.typing import Saved, Shape
 from ...core.window import Window
-from ...ops.padding import pad, unpad
 from ...ops.table import Op
-from .elementwise import BLOCK, is_float
-from .workers import cut, in_threads
+from .elementwise import is_compiled, is_streamed
+from .kernels import pooling as kernels
+from .kernels.vector import LANES
+from .workers import VECTOR, cut, in_threads
+
+NO_CELLS = np.empty(0, np.uint8)
+EXACT = 1 << 24  # pixels that float32 can number
+Geometry = tuple[int, ...]
 
 
-class ParallelMaxPool(Op):
-    """The maximum over the cells of the window; backward finds the winners again.
-
-    Input and output are kept by their neighbours in any case, so comparing them once more costs
-    less than writing the winners down in forward.
-    """
+class CompiledMaxPool(Op):
+    """The maximum over the cells of the window; a byte per output tells backward which one won."""
 
     @staticmethod
     def supports(ctx: Context, x: Any, window: Window) -> bool:
-        return is_float(x) and x.flags.c_contiguous
+        return x.size > 0 and is_compiled(x) and window.kernel[0] * window.kernel[1] <= 256
 
     @staticmethod
     def forward(ctx: Context, x: NDArray[Any], window: Window) -> tuple[NDArray[Any], Saved]:
-        n, height, width, channels = x.shape
-        y = ctx.empty((n, *window.output(height, width), channels), x.dtype)
-
-        def work(part: slice) -> None:
-            for images in _blocks(part, x):
-                _pool(x[images], y[images], window)
-
-        in_threads(ctx, work, cut(n, x.size))
-        return y, (x, y, window)
+        geometry = _geometry(x.shape[1:], window)
+        y = ctx.empty((x.shape[0], *geometry[3:5], x.shape[3]), x.dtype)
+        cells = ctx.empty(y.shape, "uint8") if ctx.grad else NO_CELLS
+        _pool(ctx, x, y, cells, geometry, maximum=True)
+        return y, (cells, window, x.shape)
 
     @staticmethod
     def backward(ctx: Context, dy: NDArray[Any], saved: Saved) -> NDArray[Any]:
-        x, y, window = saved
-        dx = ctx.empty(x.shape, dy.dtype)
+        cells, window, shape = saved
+        return _spread(ctx, dy, cells, window, shape, maximum=True)
 
-        def work(part: slice) -> None:
-            for images in _blocks(part, x):
-                taken = ctx.empty(y[images].shape, "bool")
-                hit = ctx.empty(taken.shape, "bool")
-                _unpool(dy[images], x[images], y[images], dx[images], window, taken, hit)
 
-        in_threads(ctx, work, cut(x.shape[0], x.size))
+class CompiledAveragePool(Op):
+    """The mean over the pixels that the window meets."""
+
+    @staticmethod
+    def supports(ctx: Context, x: Any, window: Window) -> bool:
+        return x.size > 0 and is_compiled(x)
+
+    @staticmethod
+    def forward(ctx: Context, x: NDArray[Any], window: Window) -> tuple[NDArray[Any], Saved]:
+        geometry = _geometry(x.shape[1:], window)
+        y = ctx.empty((x.shape[0], *geometry[3:5], x.shape[3]), x.dtype)
+        _pool(ctx, x, y, NO_CELLS, geometry, maximum=False)
+        return y, (window, x.shape)
+
+    @staticmethod
+    def backward(ctx: Context, dy: NDArray[Any], saved: Saved) -> NDArray[Any]:
+        return _spread(ctx, dy, NO_CELLS, *saved, maximum=False)
+
+
+class CompiledGlobalAveragePool(Op):
+    """The mean over all pixels: a window as large as the image."""
+
+    @staticmethod
+    def supports(ctx: Context, x: Any) -> bool:
+        return x.size > 0 and is_compiled(x)
+
+    @staticmethod
+    def forward(ctx: Context, x: NDArray[Any]) -> tuple[NDArray[Any], Saved]:
+        y = ctx.empty((x.shape[0], x.shape[3]), x.dtype)
+        _pool(ctx, x, y, NO_CELLS, _geometry(x.shape[1:], Window(x.shape[1:3])), maximum=False)
+        return y, x.shape
+
+    @staticmethod
+    def backward(ctx: Context, dy: NDArray[Any], saved: Saved) -> NDArray[Any]:
+        window = Window(saved[1:3], saved[1:3])
+        return _spread(ctx, dy, NO_CELLS, window, saved, maximum=False)
+
+
+class CompiledGlobalMaxPool(Op):
+    """The maximum over all pixels; which one it was is kept as float32, which kernels work in."""
+
+    @staticmethod
+    def supports(ctx: Context, x: Any) -> bool:
+        return x.size > 0 and is_compiled(x) and x.shape[1] * x.shape[2] <= EXACT
+
+    @staticmethod
+    def forward(ctx: Context, x: NDArray[Any]) -> tuple[NDArray[Any], Saved]:
+        n, height, width, channels = x.shape
+        y, places = ctx.empty((n, channels), x.dtype), ctx.empty((n, channels), x.dtype)
+        source, target, kept = x.reshape(-1), y.reshape(-1), places.reshape(-1)
+
+        def work(piece: slice) -> None:
+            kernels.global_maximum(
+                source, target, kept, height * width, channels, piece.start, piece.stop
+            )
+
+        in_threads(ctx, work, cut(n, x.size // VECTOR))
+        return y, (places, x.shape)
+
+    @staticmethod
+    def backward(ctx: Context, dy: NDArray[Any], saved: Saved) -> NDArray[Any]:
+        places, (n, height, width, channels) = saved
+        dx: NDArray[Any] = ctx.empty((n, height, width, channels), dy.dtype)
+        source, kept = np.ascontiguousarray(dy).reshape(-1), places.reshape(-1)
+        target = dx.reshape(-1)
+
+        def work(piece: slice) -> None:
+            kernels.global_maximum_gradient(
+                source, kept, target, height * width, channels, piece.start, piece.stop
+            )
+
+        in_threads(ctx, work, cut(n, dx.size // VECTOR))
         return dx
 
 
-def _blocks(part: slice, x: NDArray[Any]) -> Iterator[slice]:
-    step = max(1, 2 * BLOCK // math.prod(x.shape[1:]))
-    for start in range(part.start, part.stop, step):
-        yield slice(start, min(start + step, part.stop))
+@lru_cache
+def _geometry(shape: Shape, window: Window) -> Geometry:
+    """The sizes that kernels want, for images of `shape`."""
+    height, width, channels = shape
+    output = window.output(height, width)
+    corner = (window.padding[0][0], window.padding[1][0])
+    return (
+        height, width, channels, *output, *window.kernel, *window.stride, *window.dilation, *corner
+    )  # fmt: skip
 
 
-def _pool(x: NDArray[Any], y: NDArray[Any], window: Window) -> None:
-    n, height, width, channels = x.shape
-    if _tiles(window, height, width):
-        # rows first: whole image rows are long runs, and leave less for the short runs of pixels
-        down, across = window.kernel
-        rows = x.reshape(n, height // down, down, width * channels)
-        reduced = rows[:, :, 0]
-        for i in range(1, down):
-            reduced = np.maximum(reduced, rows[:, :, i])
-        pixels = reduced.reshape(n, height // down, width // across, across, channels)
-        y[...] = pixels[:, :, :, 0]
-        for j in range(1, across):
-            np.maximum(y, pixels[:, :, :, j], out=y)
-        return
-    padded = pad(np, x, window.padding, value=-np.inf)
-    for cell, (_, _, rows_, columns) in enumerate(window.taps(height, width)):
-        values = padded[:, rows_, columns, :]
-        if cell == 0:
-            y[...] = values
-        else:
-            np.maximum(y, values, out=y)
-
-
-def _unpool(
-    dy: NDArray[Any],
+def _pool(
+    ctx: Context,
     x: NDArray[Any],
     y: NDArray[Any],
-    dx: NDArray[Any],
-    window: Window,
-    taken: NDArray[np.bool_],
-    hit: NDArray[np.bool_],
+    cells: NDArray[np.uint8],
+    geometry: Geometry,
+    *,
+    maximum: bool,
 ) -> None:
-    """Give dy to the first pixel of each window that equals the maximum; two masks are scratch."""
-    height, width = x.shape[1], x.shape[2]
-    tiles = _tiles(window, height, width)
-    source: Any = pad(np, x, window.padding, value=-np.inf)
-    target = dx if tiles else np.zeros(source.shape, dx.dtype)
-    taken[...] = False
-    for _, _, rows, columns in window.taps(height, width):
-        np.equal(source[:, rows, columns, :], y, out=hit)
-        np.greater(hit, taken, out=hit)  # the first of equals has it already
-        np.logical_or(taken, hit, out=taken)
-        if tiles:
-            np.multiply(dy, hit, out=target[:, rows, columns, :])
-        else:
-            target[:, rows, columns, :] += dy * hit
-    if not tiles:
-        dx[...] = unpad(target, window.padding)
+    source, target, winners = x.reshape(-1), y.reshape(-1), cells.reshape(-1)
+    kept = cells.size > 0
+
+    def work(rows: slice) -> None:
+        kernels.pool(source, target, winners, maximum, kept, geometry, rows.start, rows.stop)
+
+    in_threads(ctx, work, cut(x.shape[0] * geometry[3], x.size // VECTOR))
+
+
+def _spread(
+    ctx: Context,
+    dy: NDArray[Any],
+    cells: NDArray[np.uint8],
+    window: Window,
+    shape: Shape,
+    *,
+    maximum: bool,
+) -> NDArray[Any]:
+    """Backward of both kinds of pooling, by whole images: their windows may overlap."""
+    geometry, tiled = _geometry(shape[1:], window), _tiles(window, shape[1], shape[2])
+    dx: NDArray[Any] = ctx.empty(shape, dy.dtype)
+    source, target = np.ascontiguousarray(dy).reshape(-1), dx.reshape(-1)
+    winners = cells.reshape(-1)
+    streamed = tiled and shape[3] % LANES == 0 and is_streamed(dx)
+
+    def work(images: slice) -> None:
+        kernels.spread(
+            source, winners, target, maximum, tiled, streamed, geometry, images.start, images.stop
+        )
+
+    in_threads(ctx, work, cut(shape[0], dx.size // VECTOR))
+    return dx
 
 
 def _tiles(window: Window, height: int, width: int) -> bool:

@@ -19,6 +19,7 @@ from ...core.context import Context
 
 PARTS = 8
 LEAST_WORK = 1 << 14  # elements a piece touches: some ten microseconds
+VECTOR = 8  # elements: a compiled pass that uses vectors touches them in the time of one
 
 
 def usable_cores() -> int:
@@ -57,6 +58,10 @@ class Workers:
 
     def run(self, work: Callable[[slice], None], pieces: list[slice]) -> None:
         """Call `work` on every piece; returns when all are done, raises what one of them raised."""
+        if len(pieces) == 1 or self.threads == 1:
+            for piece in pieces:
+                work(piece)
+            return
         queue = iter(pieces)
 
         def drain() -> None:

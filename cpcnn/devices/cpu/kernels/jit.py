@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numba
 from numba.core import caching
@@ -20,17 +20,15 @@ SOURCES = Path(__file__).parent
 # Never "nnan" or "ninf": a diverging network must show its NaN.
 FAST = {"reassoc", "contract", "nsz", "arcp"}
 
-Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
-
-def kernel(function: Kernel) -> Kernel:
+def kernel(function: Callable[..., Any]) -> Any:
     """Mark a function that Python calls: compiled at its first call, without the GIL, and kept."""
     compiled = numba.njit(nogil=True, fastmath=FAST, error_model="numpy")(function)
     compiled._cache = _KernelCache(function)
     return compiled
 
 
-def part(function: Kernel) -> Kernel:
+def part(function: Callable[..., Any]) -> Any:
     """Mark a function that only kernels call: it becomes a part of theirs."""
     return numba.njit(inline="never", fastmath=FAST, error_model="numpy")(function)
 

@@ -31,10 +31,8 @@ ROWS = 6
 VECTORS = 2 if LANES == 8 else 4  # of a row: AVX has half as many registers as its successors
 COLUMNS = VECTORS * LANES
 
-STORE, ADD = 0, 1
 
-
-def _make(vectors: int, mode: int) -> Any:
+def _make(vectors: int, *, gather: bool = False, add: bool = False) -> Any:
     """Make the product for rows of so many vectors."""
 
     @intrinsic  # type: ignore[misc]
@@ -43,30 +41,28 @@ def _make(vectors: int, mode: int) -> Any:
         columns: Any,
         a: Any,
         a_rows: Any,
-        a_segments: Any,
+        a_start: Any,
         a_step: Any,
         b: Any,
         b_start: Any,
-        b_segment: Any,
         b_step: Any,
         c: Any,
         c_rows: Any,
         c_start: Any,
-        segments: Any,
         depth: Any,
     ) -> Any:
-        number = types.int64
-        sig = types.void(
-            number, a, a_rows, a_segments, number, b, number, number, number,
-            c, c_rows, number, number, number,
-        )  # fmt: skip
+        n = types.int64
+        step = a_step if gather else n
+        sig = types.void(n, a, a_rows, n, step, b, n, n, c, c_rows, n, n)
 
         def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            values = dict(zip(_NAMES, args, strict=True))
-            for name, numba_type in zip(_NAMES, sig.args, strict=True):
-                if isinstance(numba_type, types.Array):
-                    values[name] = data_pointer(context, builder, numba_type, values[name])
-            _Emitter(builder, vectors, mode, **values).emit()
+            values = [
+                data_pointer(context, builder, kind, value)
+                if isinstance(kind, types.Array)
+                else value
+                for kind, value in zip(sig.args, args, strict=True)
+            ]
+            _Code(builder, vectors, gather, add, *values).write()
             return context.get_dummy_value()
 
         return sig, code
@@ -74,158 +70,138 @@ def _make(vectors: int, mode: int) -> Any:
     return product
 
 
-_NAMES = (
-    "columns", "a", "a_rows", "a_segments", "a_step", "b", "b_start", "b_segment", "b_step",
-    "c", "c_rows", "c_start", "segments", "depth",
-)  # fmt: skip
+class _Code:
+    """The product in LLVM's language: a loop around a block of fused multiply-adds."""
 
+    def __init__(
+        self,
+        builder: Any,
+        vectors: int,
+        gather: bool,
+        add: bool,
+        columns: Any,
+        a: Any,
+        a_rows: Any,
+        a_start: Any,
+        a_step: Any,
+        b: Any,
+        b_start: Any,
+        b_step: Any,
+        c: Any,
+        c_rows: Any,
+        c_start: Any,
+        depth: Any,
+    ) -> None:
+        self.builder, self.vectors, self.gather, self.add = builder, vectors, gather, add
+        self.a_step, self.b_step, self.depth = a_step, b_step, depth
+        a, c = builder.gep(a, [a_start]), builder.gep(c, [c_start])
+        self.b = builder.gep(b, [b_start])
+        self.a_lines = [self._row(a, a_rows, i) for i in range(ROWS)]
+        self.c_lines = [self._row(c, c_rows, i) for i in range(ROWS)]
+        self.mask = mask_of(builder, builder.sub(columns, _int((vectors - 1) * LANES)))
 
-class _Emitter:
-    """Writes the LLVM code: two nested loops around a block of fused multiply-adds."""
-
-    def __init__(self, builder: Any, vectors: int, mode: int, **values: Any) -> None:
-        self.builder = builder
-        self.vectors = vectors
-        self.mode = mode
-        self.__dict__.update(values)
-
-    def emit(self) -> None:
-        builder = self.builder
-        rows = [self._row(self.a, self.a_rows, i) for i in range(ROWS)]  # type: ignore[attr-defined]
-        b = builder.gep(self.b, [self.b_start])  # type: ignore[attr-defined]
-        rest = builder.sub(self.columns, _int((self.vectors - 1) * LANES))  # type: ignore[attr-defined]
-        self.mask = mask_of(builder, rest)
-        sums = self._segment_loop(rows, b)
-        self._write(sums)
+    def write(self) -> None:
+        for i, line in enumerate(self._sums()):
+            for j, value in enumerate(line):
+                pointer = vector_at(self.builder, self.c_lines[i], _int(j * LANES))
+                self._store(value, pointer, last=j == self.vectors - 1)
 
     def _row(self, base: Any, table: Any, i: int) -> Any:
         offset = self.builder.load(self.builder.gep(table, [_int(i)]))
         return self.builder.gep(base, [offset])
 
-    def _segment_loop(self, rows: list[Any], b: Any) -> list[Any]:
+    def _sums(self) -> list[list[Any]]:
+        """The loop over `depth`, with all sums in registers."""
         builder, before = self.builder, self.builder.block
-        loop, after = (builder.append_basic_block(name) for name in ("segment", "segments_done"))
+        loop, after = builder.append_basic_block("depth"), builder.append_basic_block("done")
         builder.branch(loop)
         builder.position_at_end(loop)
-        segment = _phi(builder, INT, _int(0), before)
-        b_offset = _phi(builder, INT, _int(0), before)
         zero = ir.Constant(VECTOR, None)
-        sums = [_phi(builder, VECTOR, zero, before) for _ in range(ROWS * self.vectors)]
-        a_offset = builder.load(builder.gep(self.a_segments, [segment]))  # type: ignore[attr-defined]
-        results = self._depth_loop(rows, b, a_offset, b_offset, sums)
-        last = builder.block
-        following = builder.add(segment, _int(1))
-        segment.add_incoming(following, last)
-        b_offset.add_incoming(builder.add(b_offset, self.b_segment), last)  # type: ignore[attr-defined]
-        for total, result in zip(sums, results, strict=True):
-            total.add_incoming(result, last)
-        more = builder.icmp_signed("<", following, self.segments)  # type: ignore[attr-defined]
-        builder.cbranch(more, loop, after)
-        builder.position_at_end(after)
-        return results
-
-    def _depth_loop(
-        self, rows: list[Any], b: Any, a_start: Any, b_start: Any, starts: list[Any]
-    ) -> list[Any]:
-        builder, before = self.builder, self.builder.block
-        loop, after = (builder.append_basic_block(name) for name in ("depth", "depth_done"))
-        builder.branch(loop)
-        builder.position_at_end(loop)
-        k = _phi(builder, INT, _int(0), before)
-        a_offset = _phi(builder, INT, a_start, before)
-        b_offset = _phi(builder, INT, b_start, before)
-        sums = [_phi(builder, VECTOR, start, before) for start in starts]
-        results = self._multiply(rows, b, a_offset, b_offset, sums)
+        k, b_offset, a_offset = (self._variable(INT, _int(0), before) for _ in range(3))
+        old = [
+            [self._variable(VECTOR, zero, before) for _ in range(self.vectors)]
+            for _ in range(ROWS)
+        ]
+        at = builder.load(builder.gep(self.a_step, [k])) if self.gather else a_offset
+        new = self._multiply_add(at, b_offset, old)
         following = builder.add(k, _int(1))
         k.add_incoming(following, loop)
-        a_offset.add_incoming(builder.add(a_offset, self.a_step), loop)  # type: ignore[attr-defined]
-        b_offset.add_incoming(builder.add(b_offset, self.b_step), loop)  # type: ignore[attr-defined]
-        for total, result in zip(sums, results, strict=True):
-            total.add_incoming(result, loop)
-        more = builder.icmp_signed("<", following, self.depth)  # type: ignore[attr-defined]
-        builder.cbranch(more, loop, after)
+        b_offset.add_incoming(builder.add(b_offset, self.b_step), loop)
+        a_next = a_offset if self.gather else builder.add(a_offset, self.a_step)
+        a_offset.add_incoming(a_next, loop)
+        for old_line, new_line in zip(old, new, strict=True):
+            for variable, value in zip(old_line, new_line, strict=True):
+                variable.add_incoming(value, loop)
+        builder.cbranch(builder.icmp_signed("<", following, self.depth), loop, after)
         builder.position_at_end(after)
-        return results
+        return new
 
-    def _multiply(
-        self, rows: list[Any], b: Any, a_offset: Any, b_offset: Any, sums: list[Any]
-    ) -> list[Any]:
-        builder, vectors = self.builder, []
-        for j in range(self.vectors):
-            pointer = vector_at(builder, b, builder.add(b_offset, _int(j * LANES)))
-            if j == self.vectors - 1:
-                vectors.append(masked_load(builder, pointer, self.mask))
-            else:
-                vectors.append(builder.load(pointer, align=4))
-        results = []
-        for i, row in enumerate(rows):
-            factor = splat(builder, builder.load(builder.gep(row, [a_offset])))
-            for j, value in enumerate(vectors):
-                total = sums[i * self.vectors + j]
-                results.append(fused_multiply_add(builder, factor, value, total))
-        return results
+    def _variable(self, kind: Any, start: Any, before: Any) -> Any:
+        phi = self.builder.phi(kind)
+        phi.add_incoming(start, before)
+        return phi
 
-    def _write(self, sums: list[Any]) -> None:
+    def _multiply_add(self, a_offset: Any, b_offset: Any, sums: list[list[Any]]) -> list[list[Any]]:
         builder = self.builder
-        for i in range(ROWS):
-            row = builder.gep(self._row(self.c, self.c_rows, i), [self.c_start])  # type: ignore[attr-defined]
-            for j in range(self.vectors):
-                pointer = vector_at(builder, row, _int(j * LANES))
-                value, masked = sums[i * self.vectors + j], j == self.vectors - 1
-                if self.mode == ADD:
-                    old = (
-                        masked_load(builder, pointer, self.mask)
-                        if masked
-                        else builder.load(pointer, align=4)
-                    )
-                    value = builder.fadd(value, old)
-                if masked:
-                    masked_store(builder, value, pointer, self.mask)
-                else:
-                    builder.store(value, pointer, align=4)
+        line = [
+            self._load(
+                vector_at(builder, self.b, builder.add(b_offset, _int(j * LANES))),
+                last=j == self.vectors - 1,
+            )
+            for j in range(self.vectors)
+        ]
+        results = []
+        for row, totals in zip(self.a_lines, sums, strict=True):
+            factor = splat(builder, builder.load(builder.gep(row, [a_offset])))
+            pairs = zip(line, totals, strict=True)
+            results.append([fused_multiply_add(builder, factor, b, total) for b, total in pairs])
+        return results
+
+    def _load(self, pointer: Any, last: bool) -> Any:
+        if last:
+            return masked_load(self.builder, pointer, self.mask)
+        return self.builder.load(pointer, align=4)
+
+    def _store(self, value: Any, pointer: Any, last: bool) -> None:
+        if self.add:
+            value = self.builder.fadd(value, self._load(pointer, last))
+        if last:
+            masked_store(self.builder, value, pointer, self.mask)
+        else:
+            self.builder.store(value, pointer, align=4)
 
 
 def _int(value: int) -> Any:
     return ir.Constant(INT, value)
 
 
-def _phi(builder: Any, kind: Any, start: Any, before: Any) -> Any:
-    phi = builder.phi(kind)
-    phi.add_incoming(start, before)
-    return phi
+_dense = [_make(vectors) for vectors in (1, 2, 3, 4)]
+_gather = [_make(vectors, gather=True) for vectors in (1, 2, 3, 4)]
+_gather_add = [_make(vectors, gather=True, add=True) for vectors in (1, 2, 3, 4)]
 
 
-_store_1, _store_2, _store_3, _store_4 = (_make(vectors, STORE) for vectors in (1, 2, 3, 4))
-_add_1, _add_2, _add_3, _add_4 = (_make(vectors, ADD) for vectors in (1, 2, 3, 4))
+def _by_width(one: Any, two: Any, three: Any, four: Any) -> Any:
+    @part
+    def product(columns, *arguments):  # type: ignore[no-untyped-def]
+        if columns > 3 * LANES:
+            four(columns, *arguments)
+        elif columns > 2 * LANES:
+            three(columns, *arguments)
+        elif columns > LANES:
+            two(columns, *arguments)
+        else:
+            one(columns, *arguments)
+
+    return product
 
 
-@part
-def store_product(columns, *arguments):  # type: ignore[no-untyped-def]
-    """Write to C, in ROWS rows and `columns` (at most COLUMNS) columns, the sums of products.
-
-    The arguments are `a, a_rows, a_segments, a_step, b, b_start, b_segment, b_step, c, c_rows,
-    c_start, segments, depth`: C[c_rows[i] + c_start + j] = the sum over s < segments and
-    k < depth of A[a_rows[i] + a_segments[s] + k * a_step] * B[b_start + s * b_segment +
-    k * b_step + j]. All arrays are flat. Rows may be the same: they are written twice.
-    """
-    if columns > 3 * LANES:
-        _store_4(columns, *arguments)
-    elif columns > 2 * LANES:
-        _store_3(columns, *arguments)
-    elif columns > LANES:
-        _store_2(columns, *arguments)
-    else:
-        _store_1(columns, *arguments)
-
-
-@part
-def add_product(columns, *arguments):  # type: ignore[no-untyped-def]
-    """Add to C what `store_product` writes; no two of its rows may be the same."""
-    if columns > 3 * LANES:
-        _add_4(columns, *arguments)
-    elif columns > 2 * LANES:
-        _add_3(columns, *arguments)
-    elif columns > LANES:
-        _add_2(columns, *arguments)
-    else:
-        _add_1(columns, *arguments)
+# Called with `columns, a, a_rows, a_start, a_step, b, b_start, b_step, c, c_rows, c_start, depth`,
+# all arrays flat, they write ROWS rows of `columns` (at most COLUMNS) numbers:
+#     C[c_rows[i] + c_start + j] =
+#         sum over k < depth of A[a_rows[i] + a_start + k * a_step] * B[b_start + k * b_step + j]
+# Rows of C may be the same, and are then written more than once.
+multiply = _by_width(*_dense)
+# The same with an array `a_step`: A[a_rows[i] + a_start + a_step[k]].
+gather_multiply = _by_width(*_gather)
+# The same, added to C, whose rows must not be the same.
+gather_multiply_add = _by_width(*_gather_add)

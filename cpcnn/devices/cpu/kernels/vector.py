@@ -134,6 +134,28 @@ def store(typing: Any, array: Any, offset: Any, value: Any) -> Any:
 
 
 @intrinsic  # type: ignore[misc]
+def put(typing: Any, array: Any, offset: Any, value: Any, streamed: Any) -> Any:
+    """Store a vector; `streamed`: past the cache, which saves reading what is overwritten.
+
+    That is for arrays larger than the cache, and the place must be aligned to a vector.
+    """
+
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer = data_pointer(context, builder, sig.args[0], args[0])
+        place = vector_at(builder, pointer, args[1])
+        one = ir.Constant(ir.IntType(32), 1)
+        with builder.if_else(args[3]) as (past, through):
+            with past:
+                written = builder.store(args[2], place, align=4 * LANES)
+                written.set_metadata("nontemporal", builder.module.add_metadata([one]))
+            with through:
+                builder.store(args[2], place, align=4)
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64, vector, types.boolean), code
+
+
+@intrinsic  # type: ignore[misc]
 def load_first(typing: Any, array: Any, offset: Any, count: Any) -> Any:
     """Return `count` (at most LANES) elements from `offset` on, and zeros after them."""
 

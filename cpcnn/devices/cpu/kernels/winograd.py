@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from .jit import kernel, part
-from .product import COLUMNS, ROWS, store_product
+from .product import COLUMNS, ROWS, multiply
 from .vector import LANES, fill, load, load_first, relu, store, store_first
 
 TILE = 4  # of the result, either way
@@ -131,14 +131,17 @@ def _transform_kernels(source, at, step, count, scratch, target, to, cell_step):
 
 
 @kernel
-def transform_weights(w, channels, filters, weights, scratch, begin, end):  # type: ignore[no-untyped-def]
-    """w (3, 3, channels, filters) -> weights, for the pairs (panel, channel) from begin to end."""
+def transform_weights(w, channels, filters, weights, first_panel, scratch, begin, end):  # type: ignore[no-untyped-def]
+    """w (3, 3, channels, filters) -> weights, for the pairs (panel, channel) from begin to end.
+
+    Panel `first_panel` goes to the start of `weights`.
+    """
     for item in range(begin, end):
         panel, channel = item // channels, item % channels
         first = panel * COLUMNS
         for j in range(0, min(COLUMNS, filters - first), LANES):
             at = channel * filters + first + j
-            to = (panel * CELLS * channels + channel) * COLUMNS + j
+            to = ((panel - first_panel) * CELLS * channels + channel) * COLUMNS + j
             count = min(LANES, filters - first - j)
             _transform_kernels(
                 w, at, channels * filters, count, scratch, weights, to, channels * COLUMNS
@@ -146,7 +149,7 @@ def transform_weights(w, channels, filters, weights, scratch, begin, end):  # ty
 
 
 @kernel
-def transform_weights_turned(w, channels, filters, weights, scratch, begin, end):  # type: ignore[no-untyped-def]
+def transform_weights_turned(w, channels, filters, weights, first_panel, scratch, begin, end):  # type: ignore[no-untyped-def]
     """The same with channels and filters exchanged: (panels of channels, 36, filters, COLUMNS).
 
     Items are (panel, LANES filters). After the first 36 vectors scratch holds 9 × LANES × COLUMNS
@@ -166,7 +169,7 @@ def transform_weights_turned(w, channels, filters, weights, scratch, begin, end)
         for f in range(height):
             for j in range(0, width, LANES):
                 at, step = f * COLUMNS + j, LANES * COLUMNS
-                to = (panel * CELLS * filters + filter_first + f) * COLUMNS + j
+                to = ((panel - first_panel) * CELLS * filters + filter_first + f) * COLUMNS + j
                 count = min(LANES, width - j)
                 _transform_kernels(
                     turned, at, step, count, scratch, weights, to, filters * COLUMNS
@@ -356,22 +359,21 @@ def _multiply_panel(tiles, room, begin, count, depth, weights, panel, columns, c
     """The 36 products of `count` tiles and a panel: cells (36, at least `count`, COLUMNS)."""
     width = (depth + LANES - 1) // LANES * LANES
     block = (count + ROWS - 1) // ROWS * ROWS
-    source, target, segment = rows[:ROWS], rows[ROWS : 2 * ROWS], rows[2 * ROWS :]
+    source, target = rows[:block], rows[block:]
+    for i in range(block):
+        source[i] = (begin + min(i, count - 1)) * width
+        target[i] = i * COLUMNS
     for cell in range(CELLS):
-        segment[0] = cell * room * width
         b = (panel * CELLS + cell) * depth * COLUMNS
         for i in range(0, count, ROWS):
-            for r in range(ROWS):
-                source[r] = (begin + min(i + r, count - 1)) * width
-                target[r] = (cell * block + i + r) * COLUMNS
-            store_product(
-                columns, tiles, source, segment, 1, weights, b, 0, COLUMNS,
-                cells, target, 0, 1, depth,
+            multiply(
+                columns, tiles, source[i:], cell * room * width, 1, weights, b, COLUMNS,
+                cells, target[i:], cell * block * COLUMNS, depth,
             )  # fmt: skip
 
 
 @kernel
-def multiply_forward(tiles, room, first, begin, end, weights, channels, filters, panel_begin, panel_end, bias, has_bias, rectify, y, geometry, cells, rows, scratch):  # type: ignore[no-untyped-def]  # fmt: skip
+def multiply_forward(tiles, room, first, begin, end, weights, first_panel, channels, filters, panel_begin, panel_end, bias, has_bias, rectify, y, geometry, cells, rows, scratch):  # type: ignore[no-untyped-def]  # fmt: skip
     """Tiles from begin to end times panels of weights, plus bias, rectified: pixels of y."""
     _, _, out_height, out_width, _, _ = geometry
     across, down = (out_width + 3) // TILE, (out_height + 3) // TILE
@@ -381,7 +383,7 @@ def multiply_forward(tiles, room, first, begin, end, weights, channels, filters,
         columns = min(COLUMNS, filters - column)
         _multiply_panel(
             tiles, room, begin - first, end - begin, channels,
-            weights, panel, columns, cells, rows,
+            weights, panel - first_panel, columns, cells, rows,
         )  # fmt: skip
         for tile in range(begin, end):
             image, top, left = _place(tile, across, down)
@@ -392,7 +394,7 @@ def multiply_forward(tiles, room, first, begin, end, weights, channels, filters,
 
 
 @kernel
-def multiply_backward(tiles, room, first, begin, end, weights, channels, filters, panel_begin, panel_end, dx, geometry, cells, rows, scratch):  # type: ignore[no-untyped-def]  # fmt: skip
+def multiply_backward(tiles, room, first, begin, end, weights, first_panel, channels, filters, panel_begin, panel_end, dx, geometry, cells, rows, scratch):  # type: ignore[no-untyped-def]  # fmt: skip
     """Gradient tiles from begin to end times turned weights, added to the pixels of dx."""
     height, width, out_height, out_width, pad_top, pad_left = geometry
     across, down = (out_width + 3) // TILE, (out_height + 3) // TILE
@@ -401,8 +403,9 @@ def multiply_backward(tiles, room, first, begin, end, weights, channels, filters
         column = panel * COLUMNS
         columns = min(COLUMNS, channels - column)
         _multiply_panel(
-            tiles, room, begin - first, end - begin, filters, weights, panel, columns, cells, rows
-        )
+            tiles, room, begin - first, end - begin, filters,
+            weights, panel - first_panel, columns, cells, rows,
+        )  # fmt: skip
         for tile in range(begin, end):
             image, top, left = _place(tile, across, down)
             _input_gradient_tile(
@@ -420,20 +423,20 @@ def multiply_weight_gradient(input_tiles, gradient_tiles, room, count, channels,
     a_width = (channels + LANES - 1) // LANES * LANES
     b_width = (filters + LANES - 1) // LANES * LANES
     panels = (filters + COLUMNS - 1) // COLUMNS
-    source, target, segment = rows[:ROWS], rows[ROWS : 2 * ROWS], rows[2 * ROWS :]
+    source, target = rows[:block], rows[block : 2 * block]
+    for i in range(block):
+        target[i] = i * COLUMNS
     for item in range(begin, end):
         channel, column = item // panels * block, item % panels * COLUMNS
         height, columns = min(block, channels - channel), min(COLUMNS, filters - column)
+        for i in range(block):
+            source[i] = channel + min(i, height - 1)
         for cell in range(CELLS):
-            segment[0] = cell * room * a_width
             b = cell * room * b_width + column
             for i in range(0, height, ROWS):
-                for r in range(ROWS):
-                    source[r] = channel + min(i + r, height - 1)
-                    target[r] = (cell * block + i + r) * COLUMNS
-                store_product(
-                    columns, input_tiles, source, segment, a_width, gradient_tiles, b, 0, b_width,
-                    cells, target, 0, 1, count,
+                multiply(
+                    columns, input_tiles, source[i:], cell * room * a_width, a_width,
+                    gradient_tiles, b, b_width, cells, target[i:], cell * block * COLUMNS, count,
                 )  # fmt: skip
         for i in range(height):
             for j in range(0, columns, LANES):
