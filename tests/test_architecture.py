@@ -50,6 +50,7 @@ OUTSIDE = {
     "cupy": {"devices"},
     "cupyx": {"devices"},
     "numba": {"devices"},
+    "llvmlite": {"devices"},
     "ml_dtypes": {"core", "devices"},
     "tomli_w": {"jobs", "cli"},
     "rich": {"cli"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,11 +30,12 @@ class Device:
     """
 
     name: str = "device"
-    fast: Table = {}
+    fast: ClassVar[Table] = {}
     exact: bool = False
 
-    def __init__(self) -> None:
-        self.table = merge(self.fast, REFERENCE)
+    def __init__(self, fast: Table | None = None) -> None:
+        """Make the device; `fast` is for one whose implementations depend on the machine."""
+        self.table = merge(self.fast if fast is None else fast, REFERENCE)
 
     @property
     def xp(self) -> Namespace:

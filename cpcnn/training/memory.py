@@ -21,7 +21,7 @@ from ..losses import SparseCategoricalCrossentropy
 from .network import Network
 
 ITEM_SIZE = 4  # bytes of a float32
-SUMS_OF_A_KERNEL = 5  # its gradient, and the parts that threads sum it in
+TRANSFORMED = 4  # what Winograd's convolution makes of a number of a kernel, and others need less
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,12 @@ class Footprint:
     """Bytes of a network: what is there once, and what every image of a batch adds.
 
     `kept` are the bytes an image leaves for backward, by path of the layer that first keeps them;
-    `kernel_sums` those in which kernels' gradients are summed.
+    `kernels` those of the convolutions' kernels, of each size one: they have copies in passing.
     """
 
     parameters: int
     gradients: int
-    kernel_sums: int
+    kernels: int
     inference_image: int
     training_image: int
     kept: dict[str, int]
@@ -46,11 +46,13 @@ class Footprint:
 
     def inference(self, batch_size: int) -> int:
         """Return the bytes it takes to classify a batch; the gradients' buffer is there as well."""
-        return self.parameters + self.gradients + batch_size * self.inference_image
+        once = self.parameters + self.gradients + self.kernels * TRANSFORMED
+        return once + batch_size * self.inference_image
 
     def training(self, batch_size: int, slots: int) -> int:
         """Return the bytes it takes to train on a batch; `slots` are the optimizer's buffers."""
-        once = self.parameters + self.gradients * (1 + slots) + self.kernel_sums
+        kernels = self.kernels * (TRANSFORMED + 1)  # and one's gradient, until it is added
+        once = self.parameters + self.gradients * (1 + slots) + kernels
         return once + batch_size * self.training_image
 
 
@@ -75,7 +77,7 @@ def measure_footprint(network: Network) -> Footprint:
     return Footprint(
         parameters=store.num_parameters * ITEM_SIZE,
         gradients=store.num_trainable * ITEM_SIZE,
-        kernel_sums=sum(kernels) * ITEM_SIZE * SUMS_OF_A_KERNEL,
+        kernels=sum(kernels) * ITEM_SIZE,
         inference_image=_total(seen.at_once),
         training_image=sum(seen.kept.values()) + seen.recomputed + _total(gradients),
         kept=seen.kept,

@@ -6,10 +6,12 @@ import re
 import shutil
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from cpcnn.devices import Device, get_device
 from cpcnn.training.checkpoint import load_checkpoint
 
 from .conftest import QUICK, call, document_of, error_of, write_classes
@@ -121,6 +123,22 @@ def test_options_reach_the_settings(images: Path, work: Path) -> None:
     epoch = next(line for line in result.stderr.splitlines() if line.startswith("Epoch"))
     assert re.search(r" val-acc 0\.\d+ recall 0\.\d+ ", epoch)
     assert max(map(len, result.stderr.splitlines()[2:])) <= 80
+
+
+@pytest.mark.parametrize("options", [(), ("--exact",)])
+def test_exact_reaches_the_device(
+    images: Path, work: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    devices = []
+
+    def recorded(*args: Any, **kwargs: Any) -> Device:
+        devices.append(get_device(*args, **kwargs))
+        return devices[-1]
+
+    monkeypatch.setattr("cpcnn.jobs.train.get_device", recorded)
+    assert call("train", images, *QUICK, *options).exit_code == 0
+    assert [device.exact for device in devices] == [bool(options)]
+    assert settings_of("runs/simple-1")["exact"] is bool(options)
 
 
 def as_option(name: str) -> str:

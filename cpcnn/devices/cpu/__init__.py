@@ -26,8 +26,7 @@ class CpuDevice(Device):
     name = "cpu"
 
     def __init__(self, threads: int | None = None) -> None:
-        self.fast = compiled_ops()
-        super().__init__()
+        super().__init__(compiled_ops())
         self.workers = Workers(threads or usable_cores())
         self._recycler = Recycler()
         self._blas: Any = None

@@ -12,14 +12,17 @@ from ...core.typing import Saved
 from ...core.window import Window
 from ...ops.table import Op
 from . import depthwise, gather, winograd
-from .elementwise import masked_and_summed
+from .elementwise import activate_all, can_fuse, is_compiled, mask_gradient, masked_and_summed
 
-FUSED = (None, "linear", "relu")
+LINEAR = (None, "linear")
 WINOGRAD_LEAST = 16  # channels or filters: below, the transforms cost more than they save
 
 
 class CompiledConv2D(Op):
-    """What both algorithms share: what they take, and their backward around the gradients."""
+    """What the algorithms share: which calls they take, bias, activation and their gradients.
+
+    ReLU is part of the products; other activations follow in a pass of their own.
+    """
 
     @staticmethod
     def supports(
@@ -32,13 +35,64 @@ class CompiledConv2D(Op):
         groups: int = 1,
         activation: str | None = None,
     ) -> bool:
-        return (
-            x.dtype == w.dtype == np.float32
-            and x.flags.c_contiguous
-            and w.flags.c_contiguous
-            and x.size > 0
-            and activation in FUSED
-        )
+        return is_compiled(x, w, b) and can_fuse(activation) and _fits(x, w, b, window, groups)
+
+    @classmethod
+    def forward(
+        cls,
+        ctx: Context,
+        x: NDArray[Any],
+        w: NDArray[Any],
+        b: NDArray[Any] | None,
+        window: Window,
+        *,
+        groups: int = 1,
+        activation: str | None = None,
+    ) -> tuple[NDArray[Any], Saved]:
+        rectify = activation == "relu"
+        y = cls.convolve(ctx, x, w, b, window, groups, rectify)
+        if activation in LINEAR:
+            return y, (x, w, b is not None, window, groups, None, None)
+        if not rectify:
+            activate_all(ctx, y, activation, y)
+        return y, (x, w, b is not None, window, groups, activation, y)
+
+    @classmethod
+    def backward(cls, ctx: Context, dy: NDArray[Any], saved: Saved) -> tuple[Any, Any, Any]:
+        x, w, has_bias, window, groups, activation, y = saved
+        dy, db = np.ascontiguousarray(dy, np.float32), None
+        if activation not in (None, "relu"):
+            dy = mask_gradient(ctx, dy, y, activation)
+        if has_bias or activation == "relu":
+            dy, sums = masked_and_summed(ctx, dy, y if activation == "relu" else None)
+            db = sums if has_bias else None
+        dx, dw = cls.gradients(ctx, x, w, dy, window, groups)
+        return dx, dw, db
+
+    @staticmethod
+    def convolve(
+        ctx: Context,
+        x: NDArray[Any],
+        w: NDArray[Any],
+        b: NDArray[Any] | None,
+        window: Window,
+        groups: int,
+        rectify: bool,
+    ) -> NDArray[Any]:
+        """Return the convolution, with bias, rectified or not."""
+        raise NotImplementedError
+
+    @staticmethod
+    def gradients(
+        ctx: Context,
+        x: NDArray[Any],
+        w: NDArray[Any],
+        dy: NDArray[Any],
+        window: Window,
+        groups: int,
+    ) -> tuple[NDArray[Any] | None, NDArray[Any]]:
+        """Return (dx, dw); dx is None when the context needs no input gradient."""
+        raise NotImplementedError
 
 
 class WinogradConv2D(CompiledConv2D):
@@ -65,25 +119,27 @@ class WinogradConv2D(CompiledConv2D):
         )
 
     @staticmethod
-    def forward(
+    def convolve(
         ctx: Context,
         x: NDArray[Any],
         w: NDArray[Any],
         b: NDArray[Any] | None,
         window: Window,
-        *,
-        groups: int = 1,
-        activation: str | None = None,
-    ) -> tuple[NDArray[Any], Saved]:
-        y = winograd.convolve(ctx, x, w, b, window, activation == "relu")
-        return y, (x, w, b is not None, window, y if activation == "relu" else None)
+        groups: int,
+        rectify: bool,
+    ) -> NDArray[Any]:
+        return winograd.convolve(ctx, x, w, b, window, rectify)
 
     @staticmethod
-    def backward(ctx: Context, dy: NDArray[Any], saved: Saved) -> tuple[Any, Any, Any]:
-        x, w, has_bias, window, y = saved
-        dy, db = _before_activation(ctx, dy, y, has_bias)
-        dx, dw = winograd.gradients(ctx, x, w, dy, window)
-        return dx, dw, db
+    def gradients(
+        ctx: Context,
+        x: NDArray[Any],
+        w: NDArray[Any],
+        dy: NDArray[Any],
+        window: Window,
+        groups: int,
+    ) -> tuple[NDArray[Any] | None, NDArray[Any]]:
+        return winograd.gradients(ctx, x, w, dy, window)
 
 
 class DepthwiseConv2D(CompiledConv2D):
@@ -101,68 +157,76 @@ class DepthwiseConv2D(CompiledConv2D):
         activation: str | None = None,
     ) -> bool:
         return groups == x.shape[3] == w.shape[3] > 1 and CompiledConv2D.supports(
-            ctx, x, w, b, window, activation=activation
+            ctx, x, w, b, window, groups=groups, activation=activation
         )
 
     @staticmethod
-    def forward(
+    def convolve(
         ctx: Context,
         x: NDArray[Any],
         w: NDArray[Any],
         b: NDArray[Any] | None,
         window: Window,
-        *,
-        groups: int = 1,
-        activation: str | None = None,
-    ) -> tuple[NDArray[Any], Saved]:
-        y = depthwise.convolve(ctx, x, w, b, window, activation == "relu")
-        return y, (x, w, b is not None, window, y if activation == "relu" else None)
+        groups: int,
+        rectify: bool,
+    ) -> NDArray[Any]:
+        return depthwise.convolve(ctx, x, w, b, window, rectify)
 
     @staticmethod
-    def backward(ctx: Context, dy: NDArray[Any], saved: Saved) -> tuple[Any, Any, Any]:
-        x, w, has_bias, window, y = saved
-        dy, db = _before_activation(ctx, dy, y, has_bias)
+    def gradients(
+        ctx: Context,
+        x: NDArray[Any],
+        w: NDArray[Any],
+        dy: NDArray[Any],
+        window: Window,
+        groups: int,
+    ) -> tuple[NDArray[Any] | None, NDArray[Any]]:
         dw = depthwise.weight_gradient(ctx, x, dy, w.shape, window)
-        dx = None
-        if ctx.input_gradient:
-            dx = depthwise.input_gradient(ctx, w, dy, window, x.shape)
-        return dx, dw, db
+        if not ctx.input_gradient:
+            return None, dw
+        return depthwise.input_gradient(ctx, w, dy, window, x.shape), dw
 
 
 class GatherConv2D(CompiledConv2D):
     """Any kernel, stride, dilation and groups, as products over windows."""
 
     @staticmethod
-    def forward(
+    def convolve(
         ctx: Context,
         x: NDArray[Any],
         w: NDArray[Any],
         b: NDArray[Any] | None,
         window: Window,
-        *,
-        groups: int = 1,
-        activation: str | None = None,
-    ) -> tuple[NDArray[Any], Saved]:
-        y = gather.convolve(ctx, x, w, b, window, groups, activation == "relu")
-        return y, (x, w, b is not None, window, groups, y if activation == "relu" else None)
+        groups: int,
+        rectify: bool,
+    ) -> NDArray[Any]:
+        return gather.convolve(ctx, x, w, b, window, groups, rectify)
 
     @staticmethod
-    def backward(ctx: Context, dy: NDArray[Any], saved: Saved) -> tuple[Any, Any, Any]:
-        x, w, has_bias, window, groups, y = saved
-        dy, db = _before_activation(ctx, dy, y, has_bias)
+    def gradients(
+        ctx: Context,
+        x: NDArray[Any],
+        w: NDArray[Any],
+        dy: NDArray[Any],
+        window: Window,
+        groups: int,
+    ) -> tuple[NDArray[Any] | None, NDArray[Any]]:
         dw = gather.weight_gradient(ctx, x, dy, w.shape, window, groups)
-        dx = None
-        if ctx.input_gradient:
-            dx = gather.input_gradient(ctx, w, dy, window, groups, x.shape)
-        return dx, dw, db
+        if not ctx.input_gradient:
+            return None, dw
+        return gather.input_gradient(ctx, w, dy, window, groups, x.shape), dw
 
 
-def _before_activation(
-    ctx: Context, dy: NDArray[Any], y: NDArray[Any] | None, has_bias: bool
-) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Return the gradient before the rectifier (y is None without one), and the bias' gradient."""
-    dy = np.ascontiguousarray(dy, np.float32)
-    if y is None and not has_bias:
-        return dy, None
-    masked, sums = masked_and_summed(ctx, dy, y)
-    return masked, sums if has_bias else None
+def _fits(x: Any, w: Any, b: Any, window: Window, groups: int) -> bool:
+    """Whether shapes agree, and nothing is empty: kernels would read what is not there."""
+    filters = w.shape[-1]
+    return (
+        x.ndim == w.ndim == 4
+        and x.size > 0
+        and w.size > 0
+        and w.shape[:2] == window.kernel
+        and w.shape[2] * groups == x.shape[3]
+        and filters % groups == 0
+        and (b is None or b.shape == (filters,))
+        and min(window.output(x.shape[1], x.shape[2])) > 0
+    )

@@ -54,9 +54,7 @@ def input_gradient(
     flat_dy, flat_w, flat_dx = dy.reshape(-1), w.reshape(-1), dx.reshape(-1)
 
     def work(rows: slice) -> None:
-        kernels.input_gradient(
-            flat_dy, flat_w, x_shape[3], shape, flat_dx, rows.start, rows.stop
-        )
+        kernels.input_gradient(flat_dy, flat_w, x_shape[3], shape, flat_dx, rows.start, rows.stop)
 
     in_threads(ctx, work, cut(x_shape[0] * x_shape[1], dx.size))
     return dx
@@ -74,9 +72,7 @@ def weight_gradient(
 
     def work(piece: slice) -> None:
         total = partial[number[piece.start]].reshape(-1)
-        kernels.weight_gradient(
-            flat_x, flat_dy, x.shape[3], shape, total, piece.start, piece.stop
-        )
+        kernels.weight_gradient(flat_x, flat_dy, x.shape[3], shape, total, piece.start, piece.stop)
 
     in_threads(ctx, work, pieces)
     return partial.sum(axis=0)
@@ -84,7 +80,9 @@ def weight_gradient(
 
 def _mirror(window: Window, x_shape: Shape, dy_shape: Shape) -> Window | None:
     """Return the window that leads from dy back to x; None where it would have to crop dy."""
-    before = [extent - 1 - pad[0] for extent, pad in zip(window.extent, window.padding, strict=True)]
+    before = [
+        extent - 1 - pad[0] for extent, pad in zip(window.extent, window.padding, strict=True)
+    ]
     after = [x_shape[axis + 1] - dy_shape[axis + 1] + window.padding[axis][0] for axis in (0, 1)]
     if min(*before, *after) < 0:
         return None

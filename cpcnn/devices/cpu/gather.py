@@ -1,4 +1,4 @@
-"""Products over windows in threads: where windows lie, how images are cut, how weights are packed."""
+"""Products over windows in threads: where windows lie, how images are cut, weights packed."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from .kernels.product import COLUMNS, ROWS
 from .winograd import NONE, panels
 from .workers import PARTS, cut, in_threads
 
-BLOCK = 1 << 17
-GRADIENT_BLOCK = 1 << 18  # the same for the weights' gradient: each adds a whole gradient to its sum
+BLOCK = 1 << 17  # numbers of x
+GRADIENT_BLOCK = 1 << 18  # for the weights' gradient: each block is added to all of its sum
 WORTH_CUTTING = 1 << 20  # multiplications: below this an image stays in one piece
 PARTIAL = 1 << 22  # numbers of all partial weight gradients together
 NO_PACKING = 8 * ROWS  # rows of a product: for so few, weights are read as they are
@@ -139,7 +139,7 @@ def convolve(
     groups: int,
     rectify: bool,
 ) -> NDArray[Any]:
-    """Return the convolution of x (N, H, W, C) and w (KH, KW, C / groups, F), with bias, rectified."""
+    """Convolve x (N, H, W, C) and w (KH, KW, C / groups, F); add the bias, and rectify."""
     plan = forward_plan(x.shape, window, w.shape[3], w.shape[2])
     y = ctx.empty((x.shape[0], *window.output(x.shape[1], x.shape[2]), w.shape[3]), np.float32)
     weights = _packed(ctx, w, plan, groups)

@@ -18,9 +18,10 @@ from .kernels.vector import LANES
 from .workers import cut, in_threads
 
 BLOCK = 48  # tiles whose products stay in a core's L2 cache; a multiple of ROWS
-GROUP = 1 << 21  # numbers of transformed tiles, 8 MiB: what may wait in the L3 cache for its products
+GROUP = 1 << 21  # numbers of transformed tiles, 8 MiB: what may wait for its products in L3 cache
 CHANNELS = 48  # input channels of a block of the weight gradient; a multiple of ROWS
 FEW = 2 * BLOCK  # tiles: up to here threads share them, and each has panels of its own
+SMALL = 1 << 14  # weights: for so few, a sum of gradients for each piece of the batch is cheap
 NONE = np.empty(0, np.float32)
 
 
@@ -71,13 +72,18 @@ def panels(columns: int) -> int:
     return -(-columns // COLUMNS)
 
 
+def room_for(numbers: int) -> int:
+    """How many numbers an array takes that has so many for each cell."""
+    return kernels.CELLS * (numbers + kernels.PAD)
+
+
 class Scratch:
     """What one thread writes in passing."""
 
     def __init__(self, ctx: Context, tiles: int = BLOCK) -> None:
         self.small = ctx.empty(((kernels.CELLS + 9 * COLUMNS) * LANES,), np.float32)
         tiles = -(-tiles // ROWS) * ROWS
-        self.cells = ctx.empty((kernels.CELLS * tiles * COLUMNS,), np.float32)
+        self.cells = ctx.empty((room_for(tiles * COLUMNS),), np.float32)
         self.rows = np.empty(2 * tiles, np.int64)
 
 
@@ -111,7 +117,7 @@ def _convolve_many(
 
     def work(blocks: slice) -> None:
         scratch = Scratch(ctx)
-        tiles = ctx.empty((kernels.CELLS * BLOCK * rounded(p.channels),), np.float32)
+        tiles = ctx.empty((room_for(BLOCK * rounded(p.channels)),), np.float32)
         for first in range(blocks.start * BLOCK, min(blocks.stop * BLOCK, p.tiles), BLOCK):
             end = min(first + BLOCK, p.tiles)
             kernels.input_tiles(
@@ -134,7 +140,7 @@ def _convolve_few(
 
     def work(part: slice) -> None:
         scratch = Scratch(ctx, p.tiles)
-        weights = ctx.empty((kernels.CELLS * p.channels * COLUMNS,), np.float32)
+        weights = ctx.empty((room_for(p.channels * COLUMNS),), np.float32)
         for panel in range(part.start, part.stop):
             kernels.transform_weights(
                 w, p.channels, p.filters, weights, panel, scratch.small,
@@ -151,7 +157,7 @@ def _convolve_few(
 def _weights(ctx: Context, w: NDArray[Any], p: Plan) -> NDArray[Any]:
     """Transform the weights, panel by panel of filters."""
     items = panels(p.filters) * p.channels
-    weights = ctx.empty((items * kernels.CELLS * COLUMNS,), np.float32)
+    weights = ctx.empty((panels(p.filters) * room_for(p.channels * COLUMNS),), np.float32)
 
     def work(part: slice) -> None:
         small = Scratch(ctx, 0).small
@@ -167,7 +173,7 @@ def _input_tiles(
     ctx: Context, x: NDArray[Any], p: Plan, first: int, end: int, room: int
 ) -> NDArray[Any]:
     """Transform the tiles of x from `first` to `end`."""
-    tiles = ctx.empty((kernels.CELLS * room * rounded(p.channels),), np.float32)
+    tiles = ctx.empty((room_for(room * rounded(p.channels)),), np.float32)
 
     def work(part: slice) -> None:
         small = Scratch(ctx, 0).small
@@ -188,9 +194,12 @@ def gradients(
 ) -> tuple[NDArray[Any] | None, NDArray[Any]]:
     """Return (dx, dw); dx is None when the context needs no input gradient.
 
-    Both come from the same transformed gradients, group by group of images.
+    Both come from the same transformed gradients: of a block of tiles where the weights are small,
+    else group by group of images, which threads then share by weights.
     """
     p = plan(x.shape, w.shape[3], window)
+    if p.tiles > FEW and p.channels * p.filters <= SMALL:
+        return _gradients_by_image(ctx, x, w, dy, p)
     dw = ctx.empty(w.shape, np.float32)
     dx = ctx.empty(x.shape, np.float32) if ctx.input_gradient else None
     weights = None
@@ -209,9 +218,53 @@ def gradients(
     return dx, dw
 
 
+def _gradients_by_image(
+    ctx: Context, x: NDArray[Any], w: NDArray[Any], dy: NDArray[Any], p: Plan
+) -> tuple[NDArray[Any] | None, NDArray[Any]]:
+    """Every thread has whole images, whose tiles overlap; their weights' gradients are summed."""
+    dx = ctx.empty(x.shape, np.float32) if ctx.input_gradient else None
+    weights = NONE if dx is None else _turned_weights(ctx, w.reshape(-1), p)
+    pieces = cut(p.images, p.tiles * p.channels * p.filters)
+    partial = ctx.empty((len(pieces), *w.shape), np.float32)
+    number = {piece.start: index for index, piece in enumerate(pieces)}
+    flat_x, flat_dy, flat_dx = x.reshape(-1), dy.reshape(-1), None if dx is None else dx.reshape(-1)
+
+    def work(images: slice) -> None:
+        if dx is not None:
+            dx[images] = 0
+        total = partial[number[images.start]].reshape(-1)
+        scratch = Scratch(ctx, max(BLOCK, CHANNELS))
+        input_tiles = ctx.empty((room_for(BLOCK * rounded(p.channels)),), np.float32)
+        gradient_tiles = ctx.empty((room_for(BLOCK * rounded(p.filters)),), np.float32)
+        begin, stop = images.start * p.tiles_per_image, images.stop * p.tiles_per_image
+        for first in range(begin, stop, BLOCK):
+            end = min(first + BLOCK, stop)
+            kernels.input_tiles(
+                flat_x, p.geometry, p.channels, input_tiles, BLOCK, first, first, end, scratch.small
+            )
+            kernels.gradient_tiles(
+                flat_dy, p.geometry, p.filters, gradient_tiles, BLOCK, first, first, end,
+                scratch.small,
+            )  # fmt: skip
+            kernels.multiply_weight_gradient(
+                input_tiles, gradient_tiles, BLOCK, end - first, p.channels, p.filters, CHANNELS,
+                0, -(-p.channels // CHANNELS) * panels(p.filters), total, first > begin,
+                scratch.cells, scratch.rows, scratch.small,
+            )  # fmt: skip
+            if flat_dx is not None:
+                kernels.multiply_backward(
+                    gradient_tiles, BLOCK, first, first, end, weights, 0, p.channels, p.filters,
+                    0, panels(p.channels), flat_dx, p.geometry,
+                    scratch.cells, scratch.rows, scratch.small,
+                )  # fmt: skip
+
+    in_threads(ctx, work, pieces)
+    return dx, partial[0] if len(pieces) == 1 else partial.sum(axis=0)
+
+
 def _turned_weights(ctx: Context, w: NDArray[Any], p: Plan) -> NDArray[Any]:
     """Transform the weights with channels and filters exchanged, panel by panel of channels."""
-    weights = ctx.empty((panels(p.channels) * kernels.CELLS * p.filters * COLUMNS,), np.float32)
+    weights = ctx.empty((panels(p.channels) * room_for(p.filters * COLUMNS),), np.float32)
 
     def work(part: slice) -> None:
         small = Scratch(ctx, 0).small
@@ -224,11 +277,9 @@ def _turned_weights(ctx: Context, w: NDArray[Any], p: Plan) -> NDArray[Any]:
     return weights
 
 
-def _gradient_tiles(
-    ctx: Context, dy: NDArray[Any], p: Plan, first: int, end: int
-) -> NDArray[Any]:
+def _gradient_tiles(ctx: Context, dy: NDArray[Any], p: Plan, first: int, end: int) -> NDArray[Any]:
     """Transform the tiles of dy from `first` to `end`."""
-    tiles = ctx.empty((kernels.CELLS * p.group * rounded(p.filters),), np.float32)
+    tiles = ctx.empty((room_for(p.group * rounded(p.filters)),), np.float32)
 
     def work(part: slice) -> None:
         small = Scratch(ctx, 0).small
@@ -285,8 +336,8 @@ def _input_gradient_many(
         for chunk in range(begin, stop, step):
             for block in range(chunk, min(chunk + step, stop), BLOCK):
                 kernels.multiply_backward(
-                    tiles, p.group, first, block, min(block + BLOCK, chunk + step, stop), weights, 0,
-                    p.channels, p.filters, 0, panels(p.channels), flat, p.geometry,
+                    tiles, p.group, first, block, min(block + BLOCK, chunk + step, stop), weights,
+                    0, p.channels, p.filters, 0, panels(p.channels), flat, p.geometry,
                     scratch.cells, scratch.rows, scratch.small,
                 )  # fmt: skip
 
@@ -303,7 +354,7 @@ def _input_gradient_few(
 
     def work(part: slice) -> None:
         scratch = Scratch(ctx, p.tiles)
-        weights = ctx.empty((kernels.CELLS * p.filters * COLUMNS,), np.float32)
+        weights = ctx.empty((room_for(p.filters * COLUMNS),), np.float32)
         for panel in range(part.start, part.stop):
             kernels.transform_weights_turned(
                 w, p.channels, p.filters, weights, panel, scratch.small,

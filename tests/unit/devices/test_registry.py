@@ -116,7 +116,7 @@ def unplugged(index: int | None, threads: int | None) -> Device:
 def test_who_computes_on_a_device() -> None:
     ops = implementations("cpu")
     assert list(ops) == list(REFERENCE)
-    assert ops["conv2d"] == ["PointwiseConv2D", "Im2colConv2D", "reference"]
+    assert ops["conv2d"] == ["WinogradConv2D", "DepthwiseConv2D", "GatherConv2D", "reference"]
     assert set(map(tuple, implementations("numpy").values())) == {("reference",)}
     register_device("plugged", lambda index, threads: Plugged())
     assert implementations("plugged:1")["global_max_pool"] == ["Doubling", "reference"]

@@ -101,7 +101,10 @@ def test_what_is_computed_again_is_not_kept() -> None:
 
 def test_what_a_layer_keeps_is_counted_once() -> None:
     footprint = measure_footprint(
-        network(Stack([Conv2D(4, 1), Flatten(), Dense(2, activation="softmax")]), (8, 8, 3))
+        network(
+            Stack([Conv2D(4, 1, activation="relu"), Flatten(), Dense(2, activation="softmax")]),
+            (8, 8, 3),
+        )
     )
     # the image, kept by the convolution; its output, kept by the dense layer as well
     assert footprint.kept["conv2d"] == 8 * 8 * 3 * 4 + 8 * 8 * 4 * 4

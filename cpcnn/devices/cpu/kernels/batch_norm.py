@@ -27,7 +27,7 @@ PLAIN, FROM_X, FROM_Y = 0, 1, 2
 
 
 @part
-def _deviation_rows(x, start, rows, centre, sums, squares):  # type: ignore[no-untyped-def]
+def _deviation_rows(x, start, rows, centre, sums, squares):
     """Sum x - centre and its square."""
     width = centre.shape[0]
     for row in range(rows):
@@ -38,7 +38,7 @@ def _deviation_rows(x, start, rows, centre, sums, squares):  # type: ignore[no-u
 
 
 @part
-def _deviations(x, first, last, centre, sums, squares):  # type: ignore[no-untyped-def]
+def _deviations(x, first, last, centre, sums, squares):
     """Sum over the wide rows from `first` to `last`; returns how many elements these have."""
     width, size = centre.shape[0], x.shape[0]
     whole = min(last, size // width)
@@ -54,7 +54,7 @@ def _deviations(x, first, last, centre, sums, squares):  # type: ignore[no-untyp
 
 
 @part
-def _repeat(values, wide):  # type: ignore[no-untyped-def]
+def _repeat(values, wide):
     """Write the channels' values again and again along a wide row."""
     channels = values.shape[0]
     for at in range(0, wide.shape[0], channels):
@@ -63,7 +63,7 @@ def _repeat(values, wide):  # type: ignore[no-untyped-def]
 
 
 @part
-def _repeat_rows(table, channels):  # type: ignore[no-untyped-def]
+def _repeat_rows(table, channels):
     """Repeat the first `channels` columns to the end of a table."""
     for kind in range(table.shape[0]):
         for at in range(channels, table.shape[1]):
@@ -71,7 +71,7 @@ def _repeat_rows(table, channels):  # type: ignore[no-untyped-def]
 
 
 @part
-def _merge(count, mean, spread, new, offsets, deviations, centre):  # type: ignore[no-untyped-def]
+def _merge(count, mean, spread, new, offsets, deviations, centre):
     """Merge a block of `new` rows, whose sums are about `centre`, into the moments of `count`."""
     share = new / (count + new)
     for c in range(mean.shape[0]):
@@ -86,7 +86,7 @@ def _merge(count, mean, spread, new, offsets, deviations, centre):  # type: igno
 
 
 @kernel
-def statistics(x, channels, start, stop, moments, scratch):  # type: ignore[no-untyped-def]
+def statistics(x, channels, start, stop, moments, scratch):
     """Write count, means and squared deviations of the wide rows from `start` to `stop`.
 
     A block is read once: its deviations are taken from the mean of all before it, in float32, and
@@ -114,7 +114,7 @@ def statistics(x, channels, start, stop, moments, scratch):  # type: ignore[no-u
 
 
 @kernel
-def prepare(moments, gamma, beta, running_mean, running_variance, momentum, epsilon, table):  # type: ignore[no-untyped-def]
+def prepare(moments, gamma, beta, running_mean, running_variance, momentum, epsilon, table):
     """Join the parts' moments, move the running statistics, and write the table.
 
     No moments: use the running statistics as they are. Empty gamma or beta: there is none.
@@ -146,14 +146,14 @@ def prepare(moments, gamma, beta, running_mean, running_variance, momentum, epsi
 
 
 @part
-def _finished(value, residual, added, rectified):  # type: ignore[no-untyped-def]
+def _finished(value, residual, added, rectified):
     if added:
         value = value + residual
     return relu(value) if rectified else value
 
 
 @kernel
-def normalise(x, residual, y, streamed, table, added, rectified, start, stop):  # type: ignore[no-untyped-def]
+def normalise(x, residual, y, streamed, table, added, rectified, start, stop):
     """Write x * factor + shift, the residual `added` to it and then `rectified`, to y."""
     factor, shift = table[FACTOR], table[SHIFT]
     width, size = table.shape[1], x.shape[0]
@@ -175,7 +175,7 @@ def normalise(x, residual, y, streamed, table, added, rectified, start, stop):  
 
 
 @part
-def _before(mode, dy, x, y, factor, shift):  # type: ignore[no-untyped-def]
+def _before(mode, dy, x, y, factor, shift):
     """Return dy before the ReLU."""
     if mode == PLAIN:
         return dy
@@ -185,7 +185,7 @@ def _before(mode, dy, x, y, factor, shift):  # type: ignore[no-untyped-def]
 
 
 @part
-def _sum_rows(x, dy, y, out, streamed, table, mode, start, rows, sums, products):  # type: ignore[no-untyped-def]
+def _sum_rows(x, dy, y, out, streamed, table, mode, start, rows, sums, products):
     factor, shift, mean = table[FACTOR], table[SHIFT], table[MEAN]
     width = table.shape[1]
     for row in range(rows):
@@ -202,7 +202,7 @@ def _sum_rows(x, dy, y, out, streamed, table, mode, start, rows, sums, products)
 
 
 @part
-def _sum_last(x, dy, y, out, table, mode, start, length, sums, products):  # type: ignore[no-untyped-def]
+def _sum_last(x, dy, y, out, table, mode, start, length, sums, products):
     factor, shift, mean = table[FACTOR], table[SHIFT], table[MEAN]
     for o in range(0, length, LANES):
         at, count = start + o, min(LANES, length - o)
@@ -217,7 +217,7 @@ def _sum_last(x, dy, y, out, table, mode, start, length, sums, products):  # typ
 
 
 @kernel
-def gradient_sums(x, dy, y, out, streamed, table, mode, start, stop, totals, scratch):  # type: ignore[no-untyped-def]
+def gradient_sums(x, dy, y, out, streamed, table, mode, start, stop, totals, scratch):
     """Write the sums of dy before the ReLU, and of it times x - mean, to `totals` (2, channels).
 
     With FROM_Y dy before the ReLU, which is the residual's gradient, is written to `out`. `totals`
@@ -238,7 +238,7 @@ def gradient_sums(x, dy, y, out, streamed, table, mode, start, stop, totals, scr
 
 
 @kernel
-def prepare_gradient(parts, table, count, training, change, dgamma, dbeta):  # type: ignore[no-untyped-def]
+def prepare_gradient(parts, table, count, training, change, dgamma, dbeta):
     """Join the parts' sums into the gradients of gamma and beta, and write `change`."""
     channels = dgamma.shape[0]
     for c in range(channels):
@@ -258,14 +258,14 @@ def prepare_gradient(parts, table, count, training, change, dgamma, dbeta):  # t
 
 
 @part
-def _input_gradient(training, gradient, x, factor, slope, offset):  # type: ignore[no-untyped-def]
+def _input_gradient(training, gradient, x, factor, slope, offset):
     if training:
         return fma(gradient, factor, fma(x, slope, offset))
     return gradient * factor
 
 
 @kernel
-def input_gradient(x, dy, dx, streamed, table, change, mode, training, start, stop):  # type: ignore[no-untyped-def]
+def input_gradient(x, dy, dx, streamed, table, change, mode, training, start, stop):
     """Write the gradient of x; `mode` is PLAIN or FROM_X."""
     factor, shift = table[FACTOR], table[SHIFT]
     slope, offset = change[SLOPE], change[OFFSET]

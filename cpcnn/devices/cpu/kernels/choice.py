@@ -18,7 +18,7 @@ BYTES = ir.VectorType(ir.IntType(8), LANES)
 ZERO = ir.Constant(VECTOR, None)
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def where_positive(typing: Any, gate: Any, value: Any) -> Any:
     """Return `value` where `gate` > 0, and zero elsewhere: also where `gate` is NaN."""
 
@@ -28,7 +28,7 @@ def where_positive(typing: Any, gate: Any, value: Any) -> Any:
     return vector(vector, vector), code
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def where_equal(typing: Any, a: Any, b: Any, value: Any) -> Any:
     """Return `value` where a == b, and zero elsewhere."""
 
@@ -38,7 +38,7 @@ def where_equal(typing: Any, a: Any, b: Any, value: Any) -> Any:
     return vector(vector, vector, vector), code
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def larger(typing: Any, best: Any, value: Any) -> Any:
     """Return `value` where it beats `best`, which is where it is larger, or the first NaN."""
 
@@ -48,7 +48,7 @@ def larger(typing: Any, best: Any, value: Any) -> Any:
     return vector(vector, vector), code
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def winner(typing: Any, best: Any, value: Any, old: Any, new: Any) -> Any:
     """Return `new` where `value` beats `best`, and `old` elsewhere."""
 
@@ -66,7 +66,7 @@ def _beats(builder: Any, best: Any, value: Any) -> Any:
 # ---- Bytes ------------------------------------------------------------------------------------
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def load_bytes(typing: Any, array: Any, offset: Any, count: Any) -> Any:
     """Return `count` (at most LANES) bytes from `offset` on as numbers, and zeros after them."""
 
@@ -80,7 +80,7 @@ def load_bytes(typing: Any, array: Any, offset: Any, count: Any) -> Any:
     return vector(array, types.int64, types.int64), code
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def store_bytes(typing: Any, array: Any, offset: Any, value: Any, count: Any) -> Any:
     """Write the first `count` (at most LANES) numbers of a vector as bytes."""
 

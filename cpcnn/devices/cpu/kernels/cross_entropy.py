@@ -17,7 +17,7 @@ F0, F1, F2, F3, F4, F5, F6, F7 = FACTORIALS
 
 
 @part
-def exp(x):  # type: ignore[no-untyped-def]
+def exp(x):
     """Return e**x for x <= 0: a power of two times Taylor's series on [-ln(2) / 2, ln(2) / 2].
 
     Simple enough to be computed for a vector of numbers at a time, which the library's is not.
@@ -32,9 +32,7 @@ def exp(x):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def cross_entropy(  # type: ignore[no-untyped-def]
-    logits, labels, losses, gradient, start, stop, smoothing
-):
+def cross_entropy(logits, labels, losses, gradient, start, stop, smoothing):
     """Write the losses of the rows from `start` to `stop`, and the gradient of their sum."""
     classes = logits.shape[1]
     share, spread = np.float32(1 - smoothing), np.float32(smoothing / classes)
@@ -62,7 +60,7 @@ def cross_entropy(  # type: ignore[no-untyped-def]
 
 
 @kernel
-def weigh_rows(rows, weights, results, start, stop):  # type: ignore[no-untyped-def]
+def weigh_rows(rows, weights, results, start, stop):
     """Multiply every row by its weight."""
     for row in range(start, stop):
         source, target, weight = rows[row], results[row], weights[row]

@@ -17,9 +17,7 @@ FEATURES = 8 * ROWS  # the same for the gradient, and whole cache lines of its r
 
 
 @part
-def _multiply(  # type: ignore[no-untyped-def]
-    a, depth, first, stop, b, width, column, columns, block, partial, a_rows, block_rows
-):
+def _multiply(a, depth, first, stop, b, width, column, columns, block, partial, a_rows, block_rows):
     """Write to `block`, COLUMNS wide, the rows from `first` to `stop` of A times columns of B."""
     block[:] = 0
     for start in range(0, depth, DEPTH):
@@ -36,9 +34,7 @@ def _multiply(  # type: ignore[no-untyped-def]
 
 
 @kernel
-def forward(  # type: ignore[no-untyped-def]
-    x, w, bias, y, rows, features, units, has_bias, rectify, begin, end
-):
+def forward(x, w, bias, y, rows, features, units, has_bias, rectify, begin, end):
     """Write the blocks from `begin` to `end` of y: GROUP rows and COLUMNS columns each."""
     block = np.empty(GROUP * COLUMNS, np.float32)
     partial, zero = np.zeros_like(block), np.float32(0)
@@ -60,9 +56,7 @@ def forward(  # type: ignore[no-untyped-def]
 
 
 @kernel
-def input_gradient(  # type: ignore[no-untyped-def]
-    turned, w, dx, rows, features, units, begin, end
-):
+def input_gradient(turned, w, dx, rows, features, units, begin, end):
     """Write the columns of dx for groups of FEATURES features; `turned` is dy, transposed."""
     block = np.empty((FEATURES, COLUMNS), np.float32)
     flat = block.reshape(FEATURES * COLUMNS)

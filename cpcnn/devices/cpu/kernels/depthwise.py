@@ -1,7 +1,7 @@
 """Depthwise convolution: every channel with a kernel of its own, LANES channels at a time.
 
-Arrays are flat, float32: x (N, H, W, C), w (cells, C), y (N, OH, OW, C). `geometry` is (H, W, OH, OW,
-KH, KW, stride down, across, dilation down, across, padding top, left).
+Arrays are flat, float32: x (N, H, W, C), w (cells, C), y (N, OH, OW, C). `geometry` is (H, W, OH,
+OW, KH, KW, stride down, across, dilation down, across, padding top, left).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from .vector import LANES, fill, fma, load_first, relu, store_first
 
 
 @part
-def _reach(position, size, kernel_size, stride, dilation, before):  # type: ignore[no-untyped-def]
+def _reach(position, size, kernel_size, stride, dilation, before):
     """The cells of a window that lie inside the image: the first one, and the end."""
     start = position * stride - before
     first = max(0, (dilation - 1 - start) // dilation)
@@ -21,7 +21,7 @@ def _reach(position, size, kernel_size, stride, dilation, before):  # type: igno
 
 
 @part
-def _one(x, w, channels, start, cells, steps, c, n, total):  # type: ignore[no-untyped-def]
+def _one(x, w, channels, start, cells, steps, c, n, total):
     """Add one window's products to `total`; `cells` are (first and end down, and across, KW)."""
     i0, i1, j0, j1, kw = cells
     for i in range(i0, i1):
@@ -33,7 +33,7 @@ def _one(x, w, channels, start, cells, steps, c, n, total):  # type: ignore[no-u
 
 
 @part
-def _four(x, w, channels, start, cells, steps, next_window, c, n, shift):  # type: ignore[no-untyped-def]
+def _four(x, w, channels, start, cells, steps, next_window, c, n, shift):
     """Return the sums of four neighbouring windows, which share the loads of the weights."""
     i0, i1, j0, j1, kw = cells
     a, b, d, e = shift, shift, shift, shift
@@ -49,14 +49,14 @@ def _four(x, w, channels, start, cells, steps, next_window, c, n, shift):  # typ
 
 
 @part
-def _finish(y, to, value, rectify, n):  # type: ignore[no-untyped-def]
+def _finish(y, to, value, rectify, n):
     if rectify:
         value = relu(value)
     store_first(y, to, value, n)
 
 
 @kernel
-def convolve(x, w, channels, geometry, bias, has_bias, rectify, y, begin, end):  # type: ignore[no-untyped-def]
+def convolve(x, w, channels, geometry, bias, has_bias, rectify, y, begin, end):
     """The rows of y from begin to end (of all images)."""
     height, width, out_height, out_width, kh, kw, sy, sx, dy, dx, top, left = geometry
     # results from `inner` to `inner_end` read windows that lie inside, as far as columns go
@@ -92,8 +92,8 @@ def convolve(x, w, channels, geometry, bias, has_bias, rectify, y, begin, end): 
 
 
 @kernel
-def input_gradient(dy, w, channels, geometry, dx, begin, end):  # type: ignore[no-untyped-def]
-    """The rows of dx from begin to end (of all images): each cell gives from the result it reached."""
+def input_gradient(dy, w, channels, geometry, dx, begin, end):
+    """The rows of dx from begin to end (of all images), by what each cell reached."""
     height, width, out_height, out_width, kh, kw, sy, sx, ey, ex, top, left = geometry
     for item in range(begin, end):
         image, row = item // height, item % height
@@ -118,7 +118,7 @@ def input_gradient(dy, w, channels, geometry, dx, begin, end):  # type: ignore[n
 
 
 @kernel
-def weight_gradient(x, dy, channels, geometry, dw, begin, end):  # type: ignore[no-untyped-def]
+def weight_gradient(x, dy, channels, geometry, dw, begin, end):
     """Add to dw what the images from begin to end give."""
     height, width, out_height, out_width, kh, kw, sy, sx, ey, ex, top, left = geometry
     for image in range(begin, end):

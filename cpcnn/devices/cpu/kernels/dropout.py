@@ -15,9 +15,7 @@ AT_ONCE = 256  # indices: their words stay in the first cache
 
 
 @kernel
-def dropout(  # type: ignore[no-untyped-def]
-    x, y, start, stop, threshold, scale, epoch, stream, key_0, key_1
-):
+def dropout(x, y, start, stop, threshold, scale, epoch, stream, key_0, key_1):
     """Drop, or scale and keep, the elements of the indices from `start` to `stop`, 4 each.
 
     `threshold` is a word: what is below it is dropped. Words are drawn as in `cpcnn.core.random`,

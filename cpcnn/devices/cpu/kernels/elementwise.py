@@ -17,7 +17,7 @@ ROWS_OF_BLOCK = 128  # summed in float32 before they are added to a sum in float
 
 
 @part
-def _combined(operation, a, b):  # type: ignore[no-untyped-def]
+def _combined(operation, a, b):
     if operation == RELU:
         return relu(a)
     if operation == ADD:
@@ -26,7 +26,7 @@ def _combined(operation, a, b):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def combine(operation, a, b, out, streamed, start, stop):  # type: ignore[no-untyped-def]
+def combine(operation, a, b, out, streamed, start, stop):
     """Write to out[start:stop] max(a, 0), a + b, or a where b > 0, as `operation` says.
 
     `start` is a multiple of LANES.
@@ -41,7 +41,7 @@ def combine(operation, a, b, out, streamed, start, stop):  # type: ignore[no-unt
 
 
 @part
-def fold(partial, sums):  # type: ignore[no-untyped-def]
+def fold(partial, sums):
     """Add float32 sums of a wide row to the float64 sums of its columns, and clear them."""
     channels = sums.shape[0]
     for at in range(0, partial.shape[0], channels):
@@ -51,7 +51,7 @@ def fold(partial, sums):  # type: ignore[no-untyped-def]
 
 
 @part
-def _sum_rows(x, start, rows, partial):  # type: ignore[no-untyped-def]
+def _sum_rows(x, start, rows, partial):
     width = partial.shape[0]
     for row in range(rows):
         for o in range(0, width, LANES):
@@ -59,7 +59,7 @@ def _sum_rows(x, start, rows, partial):  # type: ignore[no-untyped-def]
 
 
 @part
-def _mask_rows(dy, y, out, streamed, start, rows, partial):  # type: ignore[no-untyped-def]
+def _mask_rows(dy, y, out, streamed, start, rows, partial):
     width = partial.shape[0]
     for row in range(rows):
         for o in range(0, width, LANES):
@@ -70,7 +70,7 @@ def _mask_rows(dy, y, out, streamed, start, rows, partial):  # type: ignore[no-u
 
 
 @part
-def _last_row(dy, y, out, masked, start, length, partial):  # type: ignore[no-untyped-def]
+def _last_row(dy, y, out, masked, start, length, partial):
     for o in range(0, length, LANES):
         count = min(LANES, length - o)
         value = load_first(dy, start + o, count)
@@ -81,7 +81,7 @@ def _last_row(dy, y, out, masked, start, length, partial):  # type: ignore[no-un
 
 
 @kernel
-def mask_and_sum(dy, y, out, masked, streamed, start, stop, sums, partial):  # type: ignore[no-untyped-def]
+def mask_and_sum(dy, y, out, masked, streamed, start, stop, sums, partial):
     """Add the columns of dy, from wide row `start` to `stop`, to `sums`.
 
     `masked`: of dy where y > 0, which is written to `out`. `partial` (width) holds zeros.

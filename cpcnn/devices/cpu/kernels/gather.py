@@ -23,8 +23,8 @@ from .vector import LANES, fill, load_first, relu, store_first
 
 
 @kernel
-def pack_weights(w, depth, filters, groups, packed, begin, end):  # type: ignore[no-untyped-def]
-    """w (depth, filters) to panels (groups, panels of a group, depth, COLUMNS); items are panels."""
+def pack_weights(w, depth, filters, groups, packed, begin, end):
+    """w (depth, filters) to (groups, panels of a group, depth, COLUMNS); items are panels."""
     each = filters // groups
     panels = (each + COLUMNS - 1) // COLUMNS
     for item in range(begin, end):
@@ -38,7 +38,7 @@ def pack_weights(w, depth, filters, groups, packed, begin, end):  # type: ignore
 
 
 @kernel
-def pack_turned_weights(w, cells, channels, filters, groups, packed, begin, end):  # type: ignore[no-untyped-def]
+def pack_turned_weights(w, cells, channels, filters, groups, packed, begin, end):
     """The cells of w (cells, channels, filters) to (groups, panels, cells, filters, COLUMNS).
 
     Panels are of channels, and items are panels.
@@ -59,7 +59,7 @@ def pack_turned_weights(w, cells, channels, filters, groups, packed, begin, end)
 
 
 @part
-def _copy_block(x, image, images, source, row, block):  # type: ignore[no-untyped-def]
+def _copy_block(x, image, images, source, row, block):
     """Copy the images with their padding, from row `row` on."""
     height, width, channels, _, left, rows, columns = source
     before = max(-left, 0) * channels
@@ -77,7 +77,7 @@ def _copy_block(x, image, images, source, row, block):  # type: ignore[no-untype
 
 
 @part
-def _copy(source, start, target, to, count):  # type: ignore[no-untyped-def]
+def _copy(source, start, target, to, count):
     # vectors: a loop over single numbers, which allows for negative indices, is a third as fast
     for k in range(0, count, LANES):
         n = min(LANES, count - k)
@@ -85,13 +85,13 @@ def _copy(source, start, target, to, count):  # type: ignore[no-untyped-def]
 
 
 @part
-def _clear(target, to, count):  # type: ignore[no-untyped-def]
+def _clear(target, to, count):
     for k in range(0, count, LANES):
         store_first(target, to + k, fill(np.float32(0)), min(LANES, count - k))
 
 
 @part
-def _locate(block, blocks, source, copy, x, scratch, total):  # type: ignore[no-untyped-def]
+def _locate(block, blocks, source, copy, x, scratch, total):
     """Image and band of a block, how many images it has, and where its first number lies."""
     images, bands, source_step = blocks
     height, width, channels, top, _, _, _ = source
@@ -105,7 +105,11 @@ def _locate(block, blocks, source, copy, x, scratch, total):  # type: ignore[no-
 
 
 @kernel
-def convolve(x, total, source, copy, blocks, pixels, per_band, per_last_band, window, groups, channels, weights, group_step, panel_step, row_step, columns, y, targets, y_first, y_image, y_band, bias, has_bias, rectify, begin, end, panel_begin, panel_end, scratch, rows):  # type: ignore[no-untyped-def]  # fmt: skip
+def convolve(
+    x, total, source, copy, blocks, pixels, per_band, per_last_band, window, groups, channels,
+    weights, group_step, panel_step, row_step, columns, y, targets, y_first, y_image, y_band, bias,
+    has_bias, rectify, begin, end, panel_begin, panel_end, scratch, rows,
+):  # fmt: skip
     """Windows times panels of weights, plus bias, rectified, for the blocks from begin to end.
 
     `targets` (P,) are the places of a block's pixels in y, from `y_first` on and `y_image` and
@@ -141,7 +145,7 @@ def convolve(x, total, source, copy, blocks, pixels, per_band, per_last_band, wi
 
 
 @part
-def _finish(y, rows, height, start, width, bias, column, has_bias, rectify):  # type: ignore[no-untyped-def]
+def _finish(y, rows, height, start, width, bias, column, has_bias, rectify):
     for j in range(0, width, LANES):
         n = min(LANES, width - j)
         for r in range(height):
@@ -154,7 +158,10 @@ def _finish(y, rows, height, start, width, bias, column, has_bias, rectify):  # 
 
 
 @kernel
-def weight_gradient(x, total, source, copy, blocks, pixels, per_band, per_last_band, window, groups, channels, dy, columns, dw, targets, begin, end, scratch):  # type: ignore[no-untyped-def]  # fmt: skip
+def weight_gradient(
+    x, total, source, copy, blocks, pixels, per_band, per_last_band, window, groups, channels, dy,
+    columns, dw, targets, begin, end, scratch,
+):  # fmt: skip
     """Windows, transposed, times gradients, added to dw, for the blocks from begin to end.
 
     `window` is filled up to whole ROWS, and `targets` are the places of its numbers in dw; those of

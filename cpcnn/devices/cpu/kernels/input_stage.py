@@ -14,7 +14,7 @@ AT_ONCE = 1024  # elements: long enough for the start of a loop not to matter
 
 
 @kernel
-def normalise(images, index, mean, factor, out, start, stop):  # type: ignore[no-untyped-def]
+def normalise(images, index, mean, factor, out, start, stop):
     """Write images (N, H * W * C) of which no pixel moves."""
     size, channels = out.shape[1], len(mean)
     length = min(size, max(1, AT_ONCE // channels) * channels)
@@ -30,7 +30,7 @@ def normalise(images, index, mean, factor, out, start, stop):  # type: ignore[no
 
 
 @part
-def mirrored(place, size):  # type: ignore[no-untyped-def]
+def mirrored(place, size):
     """Fold any number into [0, size), as borders are mirrored without the edge."""
     if size == 1:
         return 0
@@ -40,9 +40,7 @@ def mirrored(place, size):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def move(  # type: ignore[no-untyped-def]
-    images, index, crop, flip, mean, factor, out, start, stop
-):
+def move(images, index, crop, flip, mean, factor, out, start, stop):
     """Write images (N, H, W, channels) moved by whole pixels, with zeros in further channels.
 
     `crop` and `flip` are empty where there are none.
@@ -66,16 +64,14 @@ def move(  # type: ignore[no-untyped-def]
 
 
 @part
-def clamped(place, largest):  # type: ignore[no-untyped-def]
+def clamped(place, largest):
     """Bring a place into [0, largest]; NaN stays."""
     place = 0.0 if place < 0.0 else place
     return largest if place > largest else place
 
 
 @kernel
-def warp(  # type: ignore[no-untyped-def]
-    images, index, crop, flip, affine, mean, factor, out, start, stop
-):
+def warp(images, index, crop, flip, affine, mean, factor, out, start, stop):
     """Write images as `move` does, each read at the places that its affine map says."""
     height, width, found = images.shape[1:]
     last_row, last_column = np.float64(height - 1), np.float64(width - 1)

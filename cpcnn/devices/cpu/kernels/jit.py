@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numba
 from numba.core import caching
@@ -43,7 +43,7 @@ def _folder() -> str:
     return str(Path(base, "cpcnn", f"kernels-{digest.hexdigest()[:16]}"))
 
 
-class _Locator(caching._SourceFileBackedLocatorMixin, caching._CacheLocator):  # type: ignore[misc]
+class _Locator(caching._SourceFileBackedLocatorMixin, caching._CacheLocator):
     """Where Numba looks: NUMBA_CACHE_DIR, the user's cache, or else a folder of this process."""
 
     def __init__(self, function: Any, source: str) -> None:
@@ -62,11 +62,11 @@ class _Locator(caching._SourceFileBackedLocatorMixin, caching._CacheLocator):  #
             super().ensure_cache_path()
 
 
-class _CacheImplementation(caching.CompileResultCacheImpl):  # type: ignore[misc]
-    _locator_classes = [_Locator]
+class _CacheImplementation(caching.CompileResultCacheImpl):
+    _locator_classes: ClassVar[list[type]] = [_Locator]
 
 
-class _KernelCache(caching.FunctionCache):  # type: ignore[misc]
+class _KernelCache(caching.FunctionCache):
     _impl_class = _CacheImplementation
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:

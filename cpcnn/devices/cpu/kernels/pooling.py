@@ -17,7 +17,7 @@ ZERO = np.float32(0)
 
 
 @part
-def _cells(place, size, cells, dilation):  # type: ignore[no-untyped-def]
+def _cells(place, size, cells, dilation):
     """Return the first and the end of the cells that meet a pixel, of a window at `place`."""
     if dilation == 1:
         return max(0, -place), min(cells, size - place)
@@ -28,7 +28,7 @@ def _cells(place, size, cells, dilation):  # type: ignore[no-untyped-def]
 
 
 @part
-def _maximum_row(x, y, cells, kept, geometry, start, rows, target):  # type: ignore[no-untyped-def]
+def _maximum_row(x, y, cells, kept, geometry, start, rows, target):
     """Write a row of outputs; `start` is where the windows' first row of pixels lies in x.
 
     `cells`: which cell won, where it is `kept`. The first of equals does, or else the first NaN.
@@ -60,7 +60,7 @@ def _maximum_row(x, y, cells, kept, geometry, start, rows, target):  # type: ign
 
 
 @part
-def _mean_row(x, y, geometry, start, rows, target):  # type: ignore[no-untyped-def]
+def _mean_row(x, y, geometry, start, rows, target):
     _, width, channels, _, outputs, _, across, _, stride, down, right, _, left = geometry
     for output in range(outputs):
         place = output * stride - left
@@ -82,7 +82,7 @@ def _mean_row(x, y, geometry, start, rows, target):  # type: ignore[no-untyped-d
 
 
 @kernel
-def pool(x, y, cells, maximum, kept, geometry, start, stop):  # type: ignore[no-untyped-def]
+def pool(x, y, cells, maximum, kept, geometry, start, stop):
     """Write the rows of outputs from `start` to `stop`, of all images, by maximum or mean."""
     height, width, channels, down, across, tall, _, stride, _, dilation, _, top, _ = geometry
     for row in range(start, stop):
@@ -98,7 +98,7 @@ def pool(x, y, cells, maximum, kept, geometry, start, stop):  # type: ignore[no-
 
 
 @part
-def _clear(array, start, stop):  # type: ignore[no-untyped-def]
+def _clear(array, start, stop):
     rest = (stop - start) % LANES
     for i in range(start, stop - rest, LANES):
         store(array, i, fill(ZERO))
@@ -109,7 +109,7 @@ def _clear(array, start, stop):  # type: ignore[no-untyped-def]
 
 
 @part
-def _spread_row(dy, cells, dx, maximum, tiled, streamed, geometry, source, rows, start):  # type: ignore[no-untyped-def]
+def _spread_row(dy, cells, dx, maximum, tiled, streamed, geometry, source, rows, start):
     """Give a row of output gradients to the cells that won, or in shares to all.
 
     `tiled`: each pixel is met once and written; otherwise gradients are added to it.
@@ -142,7 +142,7 @@ def _spread_row(dy, cells, dx, maximum, tiled, streamed, geometry, source, rows,
 
 
 @kernel
-def spread(dy, cells, dx, maximum, tiled, streamed, geometry, start, stop):  # type: ignore[no-untyped-def]
+def spread(dy, cells, dx, maximum, tiled, streamed, geometry, start, stop):
     """Write the gradients of the images from `start` to `stop`."""
     height, width, channels, down, across, tall, _, stride, _, dilation, _, top, _ = geometry
     size = height * width * channels
@@ -161,7 +161,7 @@ def spread(dy, cells, dx, maximum, tiled, streamed, geometry, start, stop):  # t
 
 
 @kernel
-def global_maximum(x, y, places, pixels, channels, start, stop):  # type: ignore[no-untyped-def]
+def global_maximum(x, y, places, pixels, channels, start, stop):
     """Write the maxima of the images from `start` to `stop`, and which pixel each one was."""
     for image in range(start, stop):
         for o in range(0, channels, 2 * LANES):
@@ -183,7 +183,7 @@ def global_maximum(x, y, places, pixels, channels, start, stop):  # type: ignore
 
 
 @kernel
-def global_maximum_gradient(dy, places, dx, pixels, channels, start, stop):  # type: ignore[no-untyped-def]
+def global_maximum_gradient(dy, places, dx, pixels, channels, start, stop):
     """Give each gradient to the pixel that was the maximum; the others get zero."""
     size = pixels * channels
     _clear(dx, start * size, stop * size)

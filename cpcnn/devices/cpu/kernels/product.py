@@ -35,7 +35,7 @@ COLUMNS = VECTORS * LANES
 def _make(vectors: int, *, gather: bool = False, add: bool = False) -> Any:
     """Make the product for rows of so many vectors."""
 
-    @intrinsic  # type: ignore[misc]
+    @intrinsic
     def product(
         typing: Any,
         columns: Any,
@@ -119,8 +119,7 @@ class _Code:
         zero = ir.Constant(VECTOR, None)
         k, b_offset, a_offset = (self._variable(INT, _int(0), before) for _ in range(3))
         old = [
-            [self._variable(VECTOR, zero, before) for _ in range(self.vectors)]
-            for _ in range(ROWS)
+            [self._variable(VECTOR, zero, before) for _ in range(self.vectors)] for _ in range(ROWS)
         ]
         at = builder.load(builder.gep(self.a_step, [k])) if self.gather else a_offset
         new = self._multiply_add(at, b_offset, old)
@@ -182,7 +181,7 @@ _gather_add = [_make(vectors, gather=True, add=True) for vectors in (1, 2, 3, 4)
 
 def _by_width(one: Any, two: Any, three: Any, four: Any) -> Any:
     @part
-    def product(columns, *arguments):  # type: ignore[no-untyped-def]
+    def product(columns, *arguments):
         if columns > 3 * LANES:
             four(columns, *arguments)
         elif columns > 2 * LANES:

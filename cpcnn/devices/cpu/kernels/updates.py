@@ -13,7 +13,7 @@ from .jit import kernel
 
 
 @kernel
-def sgd(value, grad, start, stop, rate, decay, factor):  # type: ignore[no-untyped-def]
+def sgd(value, grad, start, stop, rate, decay, factor):
     """Subtract rate * (factor * grad + decay * value)."""
     value, grad = value[start:stop], grad[start:stop]
     rate, decay, factor = np.float32(rate), np.float32(decay), np.float32(factor)
@@ -22,9 +22,7 @@ def sgd(value, grad, start, stop, rate, decay, factor):  # type: ignore[no-untyp
 
 
 @kernel
-def momentum_sgd(  # type: ignore[no-untyped-def]
-    value, grad, velocity, start, stop, rate, decay, factor, momentum, nesterov
-):
+def momentum_sgd(value, grad, velocity, start, stop, rate, decay, factor, momentum, nesterov):
     """As `sgd`, with a velocity that keeps `momentum` of itself."""
     value, grad, velocity = value[start:stop], grad[start:stop], velocity[start:stop]
     rate, decay, factor = np.float32(rate), np.float32(decay), np.float32(factor)
@@ -37,7 +35,7 @@ def momentum_sgd(  # type: ignore[no-untyped-def]
 
 
 @kernel
-def adam(  # type: ignore[no-untyped-def]
+def adam(
     value, grad, first, second, start, stop, factor, beta_1, beta_2, correction, epsilon, kept,
     from_mean, from_grad
 ):  # fmt: skip
@@ -62,7 +60,7 @@ def adam(  # type: ignore[no-untyped-def]
 
 
 @kernel
-def rmsprop(  # type: ignore[no-untyped-def]
+def rmsprop(
     value, grad, square, mean, velocity, start, stop, factor, rho, rate, epsilon, momentum, kept,
     centered
 ):  # fmt: skip
@@ -90,7 +88,7 @@ def rmsprop(  # type: ignore[no-untyped-def]
 
 
 @kernel
-def average(target, value, start, stop, decay):  # type: ignore[no-untyped-def]
+def average(target, value, start, stop, decay):
     """Keep `decay` of an average, and take the rest from the value."""
     target, value = target[start:stop], value[start:stop]
     rest, decay = np.float32(1 - decay), np.float32(decay)
@@ -99,7 +97,7 @@ def average(target, value, start, stop, decay):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def clip(grad, start, stop, limit):  # type: ignore[no-untyped-def]
+def clip(grad, start, stop, limit):
     """Bring every element into [-limit, limit]; NaN stays."""
     grad, limit = grad[start:stop], np.float32(limit)
     for i in range(len(grad)):
@@ -109,7 +107,7 @@ def clip(grad, start, stop, limit):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def sum_of_squares(grad, start, stop):  # type: ignore[no-untyped-def]
+def sum_of_squares(grad, start, stop):
     """Return the sum of squares, in float64."""
     grad = grad[start:stop]
     total = 0.0

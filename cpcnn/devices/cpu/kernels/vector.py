@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import operator
 import os
-from typing import Any
+from typing import Any, ClassVar
 
 from llvmlite import binding, ir
 from numba import types
@@ -36,7 +36,7 @@ MASK = ir.VectorType(ir.IntType(1), LANES)
 FLAGS = ("contract", "nsz")
 
 
-class Vector(types.Type):  # type: ignore[misc]
+class Vector(types.Type):
     """The Numba type of LANES numbers."""
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ vector = Vector()
 
 
 @register_model(Vector)
-class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager: Any, numba_type: Any) -> None:
         super().__init__(manager, numba_type, VECTOR)
 
@@ -110,7 +110,7 @@ def masked_store(builder: Any, value: Any, pointer: Any, mask: Any) -> None:
 # ---- What kernels call: arrays are contiguous, offsets count elements -------------------------
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def load(typing: Any, array: Any, offset: Any) -> Any:
     """Return the LANES elements from `offset` on."""
 
@@ -121,7 +121,7 @@ def load(typing: Any, array: Any, offset: Any) -> Any:
     return vector(array, types.int64), code
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def store(typing: Any, array: Any, offset: Any, value: Any) -> Any:
     """Write a vector to the LANES elements from `offset` on."""
 
@@ -133,7 +133,7 @@ def store(typing: Any, array: Any, offset: Any, value: Any) -> Any:
     return types.void(array, types.int64, vector), code
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def put(typing: Any, array: Any, offset: Any, value: Any, streamed: Any) -> Any:
     """Store a vector; `streamed`: past the cache, which saves reading what is overwritten.
 
@@ -155,7 +155,7 @@ def put(typing: Any, array: Any, offset: Any, value: Any, streamed: Any) -> Any:
     return types.void(array, types.int64, vector, types.boolean), code
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def load_first(typing: Any, array: Any, offset: Any, count: Any) -> Any:
     """Return `count` (at most LANES) elements from `offset` on, and zeros after them."""
 
@@ -167,7 +167,7 @@ def load_first(typing: Any, array: Any, offset: Any, count: Any) -> Any:
     return vector(array, types.int64, types.int64), code
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def store_first(typing: Any, array: Any, offset: Any, value: Any, count: Any) -> Any:
     """Write the first `count` (at most LANES) numbers of a vector."""
 
@@ -180,7 +180,7 @@ def store_first(typing: Any, array: Any, offset: Any, value: Any, count: Any) ->
     return types.void(array, types.int64, vector, types.int64), code
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def fill(typing: Any, value: Any) -> Any:
     """Return a vector of one number everywhere."""
 
@@ -190,7 +190,7 @@ def fill(typing: Any, value: Any) -> Any:
     return vector(types.float32), code
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
     """Return a * b + c, rounded once."""
 
@@ -200,7 +200,7 @@ def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
     return vector(vector, vector, vector), code
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def relu(typing: Any, value: Any) -> Any:
     """Return the larger of each number and zero; NaN stays NaN."""
 
@@ -215,17 +215,17 @@ def _define(symbol: Any, instruction: str) -> None:
     """Give + - or * a meaning for two vectors, and for a number and a vector."""
 
     @infer_global(symbol)
-    class _(ConcreteTemplate):  # type: ignore[misc]
-        cases = [
+    class _(ConcreteTemplate):
+        cases: ClassVar[list[Any]] = [
             signature(vector, vector, vector),
             signature(vector, types.float64, vector),
         ]
 
-    @lower_builtin(symbol, vector, vector)  # type: ignore[misc]
+    @lower_builtin(symbol, vector, vector)
     def two_vectors(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return getattr(builder, instruction)(*args, flags=FLAGS)
 
-    @lower_builtin(symbol, types.float64, vector)  # type: ignore[misc]
+    @lower_builtin(symbol, types.float64, vector)
     def number_and_vector(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         number = splat(builder, builder.fptrunc(args[0], FLOAT))
         return getattr(builder, instruction)(number, args[1], flags=FLAGS)

@@ -1,12 +1,13 @@
-"""3×3 convolution without stride by Winograd's F(4×4, 3×3) (Lavin and Gray, 2015, arXiv:1509.09308).
+"""3×3 convolution without stride by Winograd's F(4×4, 3×3) (Lavin, Gray, 2015, arXiv:1509.09308).
 
 Images are cut into 4×4 tiles of the result, which 6×6 tiles of the input reach. Transformed, a
 tile is 36 numbers per channel, and convolution is 36 independent matrix products over channels:
 a quarter of the multiplications. Gradients are the transposes of the same steps.
 
 Arrays are flat, float32:
-    weights     (panels of filters, 36, channels, COLUMNS)    a panel is COLUMNS filters
-    tiles       (36, room, width)    transformed tiles; width = channels, rounded up to LANES
+    weights     (panels of filters, 36, channels * COLUMNS + PAD)    a panel is COLUMNS filters
+    tiles       (36, room * width + PAD)    transformed tiles; width = channels, rounded up to LANES
+    cells       (36, tiles * COLUMNS + PAD)    products of tiles and a panel
 `geometry` is (H, W, OH, OW, top, left): image, result, and padding before the first row and column.
 """
 
@@ -20,13 +21,14 @@ from .vector import LANES, fill, load, load_first, relu, store, store_first
 
 TILE = 4  # of the result, either way
 CELLS = 36  # numbers that a tile becomes
+PAD = LANES  # between the cells: a power of two apart, all would fall into the same sets of a cache
 
 
 # ---- The six transforms of a line; a tile's are those of its columns, then of its rows -----------
 
 
 @part
-def _input_line(d0, d1, d2, d3, d4, d5):  # type: ignore[no-untyped-def]
+def _input_line(d0, d1, d2, d3, d4, d5):
     even, odd = d4 - 4.0 * d2, d3 - 4.0 * d1
     half, whole = d4 - d2, 2.0 * (d3 - d1)
     first, last = d4 + 4.0 * d0 - 5.0 * d2, d5 + 4.0 * d1 - 5.0 * d3
@@ -34,7 +36,7 @@ def _input_line(d0, d1, d2, d3, d4, d5):  # type: ignore[no-untyped-def]
 
 
 @part
-def _input_line_transposed(v0, v1, v2, v3, v4, v5):  # type: ignore[no-untyped-def]
+def _input_line_transposed(v0, v1, v2, v3, v4, v5):
     near, far = v1 + v2, v3 + v4
     near_odd, far_odd = v1 - v2, v3 - v4
     return (
@@ -48,21 +50,22 @@ def _input_line_transposed(v0, v1, v2, v3, v4, v5):  # type: ignore[no-untyped-d
 
 
 @part
-def _output_line(m0, m1, m2, m3, m4, m5):  # type: ignore[no-untyped-def]
+def _output_line(m0, m1, m2, m3, m4, m5):
     near, far = m1 + m2, m3 + m4
     near_odd, far_odd = m1 - m2, m3 - m4
-    return m0 + near + far, near_odd + 2.0 * far_odd, near + 4.0 * far, near_odd + 8.0 * far_odd + m5
+    last = near_odd + 8.0 * far_odd + m5
+    return m0 + near + far, near_odd + 2.0 * far_odd, near + 4.0 * far, last
 
 
 @part
-def _output_line_transposed(y0, y1, y2, y3):  # type: ignore[no-untyped-def]
+def _output_line_transposed(y0, y1, y2, y3):
     even, odd = y0 + y2, y1 + y3
     far_even, far_odd = y0 + 4.0 * y2, 2.0 * y1 + 8.0 * y3
     return y0, even + odd, even - odd, far_even + far_odd, far_even - far_odd, y3
 
 
 @part
-def _weight_line(w0, w1, w2):  # type: ignore[no-untyped-def]
+def _weight_line(w0, w1, w2):
     sixth = 1.0 / 6.0
     ends, middle = (0.0 - sixth) * (w0 + w2), sixth * w1
     far, far_middle = (sixth / 4.0) * w0 + sixth * w2, (sixth / 2.0) * w1
@@ -70,7 +73,7 @@ def _weight_line(w0, w1, w2):  # type: ignore[no-untyped-def]
 
 
 @part
-def _weight_line_transposed(g0, g1, g2, g3, g4, g5):  # type: ignore[no-untyped-def]
+def _weight_line_transposed(g0, g1, g2, g3, g4, g5):
     sixth = 1.0 / 6.0
     near, far = sixth * (g1 + g2), sixth * (g3 + g4)
     return (
@@ -84,7 +87,7 @@ def _weight_line_transposed(g0, g1, g2, g3, g4, g5):  # type: ignore[no-untyped-
 
 
 @part
-def _load_line(source, at, step):  # type: ignore[no-untyped-def]
+def _load_line(source, at, step):
     return (
         load(source, at),
         load(source, at + step),
@@ -96,7 +99,7 @@ def _load_line(source, at, step):  # type: ignore[no-untyped-def]
 
 
 @part
-def _store_line(target, at, step, line):  # type: ignore[no-untyped-def]
+def _store_line(target, at, step, line):
     store(target, at, line[0])
     store(target, at + step, line[1])
     store(target, at + 2 * step, line[2])
@@ -106,7 +109,7 @@ def _store_line(target, at, step, line):  # type: ignore[no-untyped-def]
 
 
 @part
-def _load_inside(source, at, inside, count):  # type: ignore[no-untyped-def]
+def _load_inside(source, at, inside, count):
     if inside:
         return load_first(source, at, count)
     return fill(np.float32(0))
@@ -116,7 +119,7 @@ def _load_inside(source, at, inside, count):  # type: ignore[no-untyped-def]
 
 
 @part
-def _transform_kernels(source, at, step, count, scratch, target, to, cell_step):  # type: ignore[no-untyped-def]
+def _transform_kernels(source, at, step, count, scratch, target, to, cell_step):
     """The 3×3 kernels of `count` filters: 9 vectors, `step` apart, to 36, `cell_step` apart."""
     for j in range(3):
         w0 = load_first(source, at + j * step, count)
@@ -131,7 +134,7 @@ def _transform_kernels(source, at, step, count, scratch, target, to, cell_step):
 
 
 @kernel
-def transform_weights(w, channels, filters, weights, first_panel, scratch, begin, end):  # type: ignore[no-untyped-def]
+def transform_weights(w, channels, filters, weights, first_panel, scratch, begin, end):
     """w (3, 3, channels, filters) -> weights, for the pairs (panel, channel) from begin to end.
 
     Panel `first_panel` goes to the start of `weights`.
@@ -141,15 +144,14 @@ def transform_weights(w, channels, filters, weights, first_panel, scratch, begin
         first = panel * COLUMNS
         for j in range(0, min(COLUMNS, filters - first), LANES):
             at = channel * filters + first + j
-            to = ((panel - first_panel) * CELLS * channels + channel) * COLUMNS + j
+            step = channels * COLUMNS + PAD
+            to = (panel - first_panel) * CELLS * step + channel * COLUMNS + j
             count = min(LANES, filters - first - j)
-            _transform_kernels(
-                w, at, channels * filters, count, scratch, weights, to, channels * COLUMNS
-            )
+            _transform_kernels(w, at, channels * filters, count, scratch, weights, to, step)
 
 
 @kernel
-def transform_weights_turned(w, channels, filters, weights, first_panel, scratch, begin, end):  # type: ignore[no-untyped-def]
+def transform_weights_turned(w, channels, filters, weights, first_panel, scratch, begin, end):
     """The same with channels and filters exchanged: (panels of channels, 36, filters, COLUMNS).
 
     Items are (panel, LANES filters). After the first 36 vectors scratch holds 9 × LANES × COLUMNS
@@ -168,16 +170,15 @@ def transform_weights_turned(w, channels, filters, weights, first_panel, scratch
                     turned[(cell * LANES + f) * COLUMNS + c] = w[row + f]
         for f in range(height):
             for j in range(0, width, LANES):
-                at, step = f * COLUMNS + j, LANES * COLUMNS
-                to = ((panel - first_panel) * CELLS * filters + filter_first + f) * COLUMNS + j
+                step = filters * COLUMNS + PAD
+                at = f * COLUMNS + j
+                to = (panel - first_panel) * CELLS * step + (filter_first + f) * COLUMNS + j
                 count = min(LANES, width - j)
-                _transform_kernels(
-                    turned, at, step, count, scratch, weights, to, filters * COLUMNS
-                )
+                _transform_kernels(turned, at, LANES * COLUMNS, count, scratch, weights, to, step)
 
 
 @part
-def _weight_gradient(cells, at, step, scratch, dw, to, dw_step, count, add):  # type: ignore[no-untyped-def]
+def _weight_gradient(cells, at, step, scratch, dw, to, dw_step, count, add):
     """36 vectors of gradients, `step` apart, back to the 9 of 3×3 kernels."""
     for j in range(6):
         line = _weight_line_transposed(*_load_line(cells, at + j * step, 6 * step))
@@ -193,7 +194,7 @@ def _weight_gradient(cells, at, step, scratch, dw, to, dw_step, count, add):  # 
 
 
 @part
-def _write(target, at, value, count, add):  # type: ignore[no-untyped-def]
+def _write(target, at, value, count, add):
     if add:
         value = value + load_first(target, at, count)
     store_first(target, at, value, count)
@@ -203,7 +204,7 @@ def _write(target, at, value, count, add):  # type: ignore[no-untyped-def]
 
 
 @part
-def _input_tile(x, image, size, channels, top, left, tiles, at, step, scratch):  # type: ignore[no-untyped-def]
+def _input_tile(x, image, size, channels, top, left, tiles, at, step, scratch):
     """The 6×6 pixels from row `top`, column `left` of an image, transformed; outside is zero."""
     height, width = size
     row_step = width * channels
@@ -227,7 +228,7 @@ def _input_tile(x, image, size, channels, top, left, tiles, at, step, scratch): 
 
 
 @part
-def _gradient_tile(dy, image, size, filters, top, left, tiles, at, step, scratch):  # type: ignore[no-untyped-def]
+def _gradient_tile(dy, image, size, filters, top, left, tiles, at, step, scratch):
     """The 4×4 gradients from row `top`, column `left`: the transpose of `_output_tile`."""
     height, width = size
     row_step = width * filters
@@ -255,7 +256,10 @@ def _gradient_tile(dy, image, size, filters, top, left, tiles, at, step, scratch
 
 
 @part
-def _output_tile(cells, at, step, columns, bias, has_bias, rectify, y, image, size, filters, first, top, left, scratch):  # type: ignore[no-untyped-def]  # fmt: skip
+def _output_tile(
+    cells, at, step, columns, bias, has_bias, rectify, y, image, size, filters, first, top, left,
+    scratch,
+):  # fmt: skip
     """36 vectors per LANES filters to the 4×4 pixels from row `top`, column `left`."""
     height, width = size
     for c in range(0, columns, LANES):
@@ -281,14 +285,16 @@ def _output_tile(cells, at, step, columns, bias, has_bias, rectify, y, image, si
 
 
 @part
-def _finish(y, at, value, rectify, count):  # type: ignore[no-untyped-def]
+def _finish(y, at, value, rectify, count):
     if rectify:
         value = relu(value)
     store_first(y, at, value, count)
 
 
 @part
-def _input_gradient_tile(cells, at, step, columns, dx, image, size, channels, first, top, left, scratch):  # type: ignore[no-untyped-def]  # fmt: skip
+def _input_gradient_tile(
+    cells, at, step, columns, dx, image, size, channels, first, top, left, scratch,
+):  # fmt: skip
     """36 vectors per LANES channels, added to the 6×6 pixels: the transpose of `_input_tile`."""
     height, width = size
     for c in range(0, columns, LANES):
@@ -310,7 +316,7 @@ def _input_gradient_tile(cells, at, step, columns, dx, image, size, channels, fi
 
 
 @part
-def _add_inside(dx, at, value, inside, count):  # type: ignore[no-untyped-def]
+def _add_inside(dx, at, value, inside, count):
     if inside:
         store_first(dx, at, value + load_first(dx, at, count), count)
 
@@ -319,14 +325,14 @@ def _add_inside(dx, at, value, inside, count):  # type: ignore[no-untyped-def]
 
 
 @part
-def _place(tile, across, down):  # type: ignore[no-untyped-def]
+def _place(tile, across, down):
     """Image, first row and first column of the result of a tile."""
     rest = tile % (across * down)
     return tile // (across * down), rest // across * TILE, rest % across * TILE
 
 
 @kernel
-def input_tiles(x, geometry, channels, tiles, room, first, begin, end, scratch):  # type: ignore[no-untyped-def]
+def input_tiles(x, geometry, channels, tiles, room, first, begin, end, scratch):
     """Transform the tiles from begin to end of x; tile `first` goes to the start of `tiles`."""
     height, width, out_height, out_width, pad_top, pad_left = geometry
     across, down = (out_width + 3) // TILE, (out_height + 3) // TILE
@@ -336,12 +342,12 @@ def input_tiles(x, geometry, channels, tiles, room, first, begin, end, scratch):
         at = (tile - first) * row
         _input_tile(
             x, image, (height, width), channels, top - pad_top, left - pad_left,
-            tiles, at, room * row, scratch,
+            tiles, at, room * row + PAD, scratch,
         )  # fmt: skip
 
 
 @kernel
-def gradient_tiles(dy, geometry, filters, tiles, room, first, begin, end, scratch):  # type: ignore[no-untyped-def]
+def gradient_tiles(dy, geometry, filters, tiles, room, first, begin, end, scratch):
     """Transform the tiles from begin to end of dy, like `input_tiles`."""
     _, _, out_height, out_width, _, _ = geometry
     across, down = (out_width + 3) // TILE, (out_height + 3) // TILE
@@ -350,12 +356,13 @@ def gradient_tiles(dy, geometry, filters, tiles, room, first, begin, end, scratc
         image, top, left = _place(tile, across, down)
         at = (tile - first) * row
         _gradient_tile(
-            dy, image, (out_height, out_width), filters, top, left, tiles, at, room * row, scratch
-        )
+            dy, image, (out_height, out_width), filters, top, left, tiles, at, room * row + PAD,
+            scratch,
+        )  # fmt: skip
 
 
 @part
-def _multiply_panel(tiles, room, begin, count, depth, weights, panel, columns, cells, rows):  # type: ignore[no-untyped-def]
+def _multiply_panel(tiles, room, begin, count, depth, weights, panel, columns, cells, rows):
     """The 36 products of `count` tiles and a panel: cells (36, at least `count`, COLUMNS)."""
     width = (depth + LANES - 1) // LANES * LANES
     block = (count + ROWS - 1) // ROWS * ROWS
@@ -364,16 +371,19 @@ def _multiply_panel(tiles, room, begin, count, depth, weights, panel, columns, c
         source[i] = (begin + min(i, count - 1)) * width
         target[i] = i * COLUMNS
     for cell in range(CELLS):
-        b = (panel * CELLS + cell) * depth * COLUMNS
+        b = (panel * CELLS + cell) * (depth * COLUMNS + PAD)
         for i in range(0, count, ROWS):
             multiply(
-                columns, tiles, source[i:], cell * room * width, 1, weights, b, COLUMNS,
-                cells, target[i:], cell * block * COLUMNS, depth,
+                columns, tiles, source[i:], cell * (room * width + PAD), 1, weights, b, COLUMNS,
+                cells, target[i:], cell * (block * COLUMNS + PAD), depth,
             )  # fmt: skip
 
 
 @kernel
-def multiply_forward(tiles, room, first, begin, end, weights, first_panel, channels, filters, panel_begin, panel_end, bias, has_bias, rectify, y, geometry, cells, rows, scratch):  # type: ignore[no-untyped-def]  # fmt: skip
+def multiply_forward(
+    tiles, room, first, begin, end, weights, first_panel, channels, filters, panel_begin, panel_end,
+    bias, has_bias, rectify, y, geometry, cells, rows, scratch,
+):  # fmt: skip
     """Tiles from begin to end times panels of weights, plus bias, rectified: pixels of y."""
     _, _, out_height, out_width, _, _ = geometry
     across, down = (out_width + 3) // TILE, (out_height + 3) // TILE
@@ -388,13 +398,17 @@ def multiply_forward(tiles, room, first, begin, end, weights, first_panel, chann
         for tile in range(begin, end):
             image, top, left = _place(tile, across, down)
             _output_tile(
-                cells, (tile - begin) * COLUMNS, block * COLUMNS, columns, bias, has_bias, rectify,
+                cells, (tile - begin) * COLUMNS, block * COLUMNS + PAD, columns,
+                bias, has_bias, rectify,
                 y, image, (out_height, out_width), filters, column, top, left, scratch,
             )  # fmt: skip
 
 
 @kernel
-def multiply_backward(tiles, room, first, begin, end, weights, first_panel, channels, filters, panel_begin, panel_end, dx, geometry, cells, rows, scratch):  # type: ignore[no-untyped-def]  # fmt: skip
+def multiply_backward(
+    tiles, room, first, begin, end, weights, first_panel, channels, filters, panel_begin, panel_end,
+    dx, geometry, cells, rows, scratch,
+):  # fmt: skip
     """Gradient tiles from begin to end times turned weights, added to the pixels of dx."""
     height, width, out_height, out_width, pad_top, pad_left = geometry
     across, down = (out_width + 3) // TILE, (out_height + 3) // TILE
@@ -409,13 +423,17 @@ def multiply_backward(tiles, room, first, begin, end, weights, first_panel, chan
         for tile in range(begin, end):
             image, top, left = _place(tile, across, down)
             _input_gradient_tile(
-                cells, (tile - begin) * COLUMNS, block * COLUMNS, columns,
-                dx, image, (height, width), channels, column, top - pad_top, left - pad_left, scratch,
+                cells, (tile - begin) * COLUMNS, block * COLUMNS + PAD, columns,
+                dx, image, (height, width), channels, column, top - pad_top, left - pad_left,
+                scratch,
             )  # fmt: skip
 
 
 @kernel
-def multiply_weight_gradient(input_tiles, gradient_tiles, room, count, channels, filters, block, begin, end, dw, add, cells, rows, scratch):  # type: ignore[no-untyped-def]  # fmt: skip
+def multiply_weight_gradient(
+    input_tiles, gradient_tiles, room, count, channels, filters, block, begin, end, dw, add, cells,
+    rows, scratch,
+):  # fmt: skip
     """Input tiles times gradient tiles, summed over `count` tiles: pixels of dw (or added to it).
 
     Items are (block of `block` channels, panel of filters).
@@ -432,16 +450,17 @@ def multiply_weight_gradient(input_tiles, gradient_tiles, room, count, channels,
         for i in range(block):
             source[i] = channel + min(i, height - 1)
         for cell in range(CELLS):
-            b = cell * room * b_width + column
+            b = cell * (room * b_width + PAD) + column
             for i in range(0, height, ROWS):
                 multiply(
-                    columns, input_tiles, source[i:], cell * room * a_width, a_width,
-                    gradient_tiles, b, b_width, cells, target[i:], cell * block * COLUMNS, count,
+                    columns, input_tiles, source[i:], cell * (room * a_width + PAD), a_width,
+                    gradient_tiles, b, b_width, cells, target[i:], cell * (block * COLUMNS + PAD),
+                    count,
                 )  # fmt: skip
         for i in range(height):
             for j in range(0, columns, LANES):
                 to = (channel + i) * filters + column + j
                 _weight_gradient(
-                    cells, i * COLUMNS + j, block * COLUMNS, scratch,
+                    cells, i * COLUMNS + j, block * COLUMNS + PAD, scratch,
                     dw, to, channels * filters, min(LANES, columns - j), add,
                 )  # fmt: skip
