@@ -102,10 +102,10 @@ def show(failure: Failure, *, json: bool) -> None:
         return
     text = failure.message if failure.code == "interrupted" else f"error: {failure.message}"
     for paragraph in filter(None, (text, failure.suggestion)):
-        click.echo(_fitted(printable_lines(paragraph)), err=True)
+        click.echo(fitted(printable_lines(paragraph)), err=True)
 
 
-def _fitted(text: str) -> str:
+def fitted(text: str) -> str:
     """Wrap between words on a terminal; elsewhere a message stays on its line, for grep."""
     if not sys.stderr.isatty():
         return text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,12 +38,20 @@ class Streams:
 
     @contextmanager
     def reserved(self) -> Iterator[None]:
-        """Keep stdout for the JSON document: what anything else prints meanwhile goes to stderr."""
-        if self.json:
-            with redirect_stdout(sys.stderr):
-                yield
-        else:
+        """Surround work: what is printed meanwhile does not get between the results.
+
+        With a document on stdout it goes to stderr, and the library's warnings are lines for
+        people anyway.
+        """
+        from .library_lines import library_lines
+
+        elsewhere = redirect_stdout(sys.stderr) if self.json else nullcontext()
+        with library_lines(self._warn, quiet=self.quiet), elsewhere:
             yield
+
+    @staticmethod
+    def _warn(text: str) -> None:
+        click.echo(text, err=True)
 
 
 def print_json(content: dict[str, Any]) -> None:

@@ -48,6 +48,11 @@ from ..streams import Streams
     help="cpu, numpy, gpu, gpu:N or auto.",
 )
 @click.option(
+    "--exact",
+    is_flag=True,
+    help="Leave out Winograd's convolution, which is faster and rounds a little more.",
+)
+@click.option(
     "--on-error",
     type=Choice(ON_ERROR),
     default="skip",

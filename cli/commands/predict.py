@@ -74,6 +74,11 @@ NOTHING_CLASSIFIED = 3  # exit code
     help="cpu, numpy, gpu, gpu:N or auto.",
 )
 @click.option(
+    "--exact",
+    is_flag=True,
+    help="Leave out Winograd's convolution, which is faster and rounds a little more.",
+)
+@click.option(
     "--on-error",
     type=Choice(ON_ERROR),
     default="skip",

@@ -26,15 +26,22 @@ def live_progress() -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import Progress
 
+    from ..library_lines import library_lines
+
     console = Console(stderr=True)
-    with Progress(
+
+    def say(line: str) -> None:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    progress = Progress(
         *(_columns() if console.width >= ROOM_FOR_A_BAR else _narrow_columns()),
         console=console,
         refresh_per_second=5,
         transient=True,
         redirect_stdout=False,
         redirect_stderr=False,
-    ) as progress:
+    )
+    with progress, library_lines(say):
         yield progress
 
 

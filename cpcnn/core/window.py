@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
 from .errors import ShapeError, UsageError
@@ -15,6 +16,10 @@ Padding: TypeAlias = "str | int | Pair | Sides"
 
 def as_pair(value: int | Pair, name: str, *, minimum: int = 1) -> Pair:
     """Return (value, value) for an int, or the pair itself; UsageError below `minimum`."""
+    if type(value) is tuple and len(value) == 2:  # what it is already when layers ask in every pass
+        first, second = value
+        if type(first) is type(second) is int and first >= minimum <= second:
+            return value
     pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     if len(pair) != 2 or not all(type(v) is int and v >= minimum for v in pair):
         raise UsageError(
@@ -73,18 +78,9 @@ class Window:
         "valid" pads nothing; "same" gives ceil(size / stride) outputs with the odd pixel at the
         bottom and right, as in Keras; integers pad as they say. ShapeError when no window fits.
         """
-        pads = tuple(
-            _resolve(padding, axis, size, kernel[axis], stride[axis], dilation[axis])
-            for axis, size in enumerate((height, width))
-        )
-        window = cls(kernel, stride, dilation, (pads[0], pads[1]))
-        if min(window.output(height, width)) < 1:
-            raise ShapeError(
-                f"a {window.extent[0]}×{window.extent[1]} window does not fit "
-                f"into an input of {height}×{width} pixels.",
-                suggestion='Use padding="same", fewer pooling layers, or larger images.',
-            )
-        return window
+        known = type(padding) in (str, int)  # of equal tuples one may be of floats, which is wrong
+        resolve = _fit if known else _fit.__wrapped__
+        return resolve(height, width, kernel, stride, padding, dilation)
 
     @classmethod
     def fit_transposed(
@@ -161,6 +157,24 @@ class Window:
     def is_pointwise(self) -> bool:
         """Whether the window is a single pixel, met everywhere and without padding."""
         return self == Window((1, 1))
+
+
+@lru_cache(maxsize=1024)  # layers ask in every pass
+def _fit(
+    height: int, width: int, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair
+) -> Window:
+    pads = tuple(
+        _resolve(padding, axis, size, kernel[axis], stride[axis], dilation[axis])
+        for axis, size in enumerate((height, width))
+    )
+    window = Window(kernel, stride, dilation, (pads[0], pads[1]))
+    if min(window.output(height, width)) < 1:
+        raise ShapeError(
+            f"a {window.extent[0]}×{window.extent[1]} window does not fit "
+            f"into an input of {height}×{width} pixels.",
+            suggestion='Use padding="same", fewer pooling layers, or larger images.',
+        )
+    return window
 
 
 def _resolve(

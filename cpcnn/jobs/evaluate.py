@@ -43,6 +43,7 @@ class EvaluateSettings:
     batch_size: int = 64
     workers: int = 2
     device: str = "auto"
+    exact: bool = False
     on_error: str = "skip"
     allow_unknown_classes: bool = False
     allow_nested: bool = False
@@ -119,7 +120,7 @@ def evaluate_run(
     The report goes to `output`, or to the run that the model belongs to. Raises CpcnnError.
     """
     source = find_model(settings.model)
-    device = get_device(settings.device)
+    device = get_device(settings.device, exact=settings.exact)
     yield DeviceSelected(device.name, device.description)
     classifier = load_classifier(source.checkpoint, device)
     recorded = _recorded(source)

@@ -39,6 +39,7 @@ class PredictSettings:
     batch_size: int = 64
     workers: int = 2
     device: str = "auto"
+    exact: bool = False
     on_error: str = "skip"
 
     def __post_init__(self) -> None:
@@ -89,7 +90,7 @@ def predict_images(settings: PredictSettings, listed: Iterable[str] = ()) -> Ite
     `on_error="fail"`, raises DataError. Raises CpcnnError if there is no usable model or device.
     """
     source = find_model(settings.model)
-    device = get_device(settings.device)
+    device = get_device(settings.device, exact=settings.exact)
     yield DeviceSelected(device.name, device.description)
     classifier = load_classifier(source.checkpoint, device)
     notes = (source.notice,) if source.notice else ()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from os import PathLike
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from ..core.errors import UsageError
 from ..core.options import is_number, is_whole
 
 BATCH_SIZE = 32  # as in Keras
+NO_LABELS = np.empty(0, np.int64)
 
 
 def is_loader(x: Any) -> bool:
@@ -39,9 +40,6 @@ def as_loader(
 
     Not `labelled` are images to predict, whose y is None.
     """
-    from ..data.dataset import ArrayDataset
-    from ..data.loader import Loader
-
     if is_loader(x):
         if y is not None:
             raise UsageError("a Loader brings its own labels: leave y out.")
@@ -49,10 +47,41 @@ def as_loader(
     images = _as_images(x)
     if y is None and labelled:
         raise UsageError("arrays need labels: pass x and y.")
+    size = BATCH_SIZE if batch_size is None else batch_size
+    if y is None and images.ndim == 4 and is_whole(size) and size > 0:
+        return ImageBatches(images, size)
+    from ..data.dataset import ArrayDataset
+    from ..data.loader import Loader
+
     labels = np.zeros(images.shape[:1], np.int64) if y is None else _as_array(y, "labels")
     dataset = ArrayDataset(images, labels)
-    size = BATCH_SIZE if batch_size is None else batch_size
     return Loader(dataset, size, shuffle=shuffle, seed=seed, workers=0)
+
+
+class ImageBatch(NamedTuple):
+    """Images to predict."""
+
+    images: NDArray[Any]
+    labels: NDArray[np.int64] = NO_LABELS
+    warp: None = None
+
+
+class ImageBatches:
+    """What `predict` reads of a loader over an array of images, which are not copied."""
+
+    def __init__(self, images: NDArray[Any], batch_size: int) -> None:
+        # kernels would be compiled once more for arrays that cannot be written
+        self.images = images if images.flags.writeable else images.copy()
+        self.batch_size = batch_size
+        self.dataset = self
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        return self.images.shape[1:]
+
+    def epoch(self, epoch: int = 0) -> Iterator[ImageBatch]:
+        for start in range(0, len(self.images), self.batch_size):
+            yield ImageBatch(self.images[start : start + self.batch_size])
 
 
 def _as_images(x: Any) -> NDArray[Any]:

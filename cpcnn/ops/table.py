@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from ..core.context import Context
 from ..core.typing import Array, Saved
@@ -16,7 +16,11 @@ class Op:
     (result, saved); `backward` takes the result's gradient and `saved`, and returns one gradient
     per differentiable argument, in their order. Neither modifies an array it was given, unless
     its docstring says which.
+
+    `repeats`: a recorder of the device takes down all that `forward` does at inference.
     """
+
+    repeats: ClassVar[bool] = False
 
     @staticmethod
     def supports(ctx: Context, *args: Any, **options: Any) -> bool:
@@ -60,27 +64,23 @@ class Ops:
         except KeyError:
             raise AttributeError(f"there is no op named {name!r}") from None
 
+        ctx = self._ctx
+
         def call(*args: Any, **options: Any) -> Any:
-            chosen = self._choose(name, implementations, args, options)
+            for chosen in implementations:
+                if chosen.supports(ctx, *args, **options):
+                    break
+            else:
+                raise NotImplementedError(f"no implementation of {name} takes these arguments")
             if issubclass(chosen, Action):
-                return chosen.run(self._ctx, *args, **options)
-            result, saved = chosen.forward(self._ctx, *args, **options)
-            return result, Record(chosen, saved) if self._ctx.grad else None
+                return chosen.run(ctx, *args, **options)
+            result, saved = chosen.forward(ctx, *args, **options)
+            if ctx.recorder is not None:
+                ctx.recorder.finish(chosen, result)
+            return result, Record(chosen, saved) if ctx.grad else None
 
         self.__dict__[name] = call
         return call
-
-    def _choose(
-        self,
-        name: str,
-        implementations: Sequence[Implementation],
-        args: tuple[Any, ...],
-        options: dict[str, Any],
-    ) -> Implementation:
-        for implementation in implementations:
-            if implementation.supports(self._ctx, *args, **options):
-                return implementation
-        raise NotImplementedError(f"no implementation of {name} takes these arguments")
 
     def backward(self, dy: Array, record: Record) -> Any:
         """Run the gradient of the implementation that ran forward."""

@@ -6,11 +6,10 @@ it need not be known layer by layer.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,9 +59,9 @@ def measure_footprint(network: Network) -> Footprint:
     """Pass one image of zeros through a built network, and estimate from it what a batch takes.
 
     Arrays count whose size grows with the batch or the parameters; the images themselves, blocks
-    of work of a fixed size and the program do not. As devices do, memory is taken to be kept for
-    further arrays of the same size. Weights and running statistics stay as they are. The device
-    must compute in NumPy's arrays.
+    of work of a fixed size and the program do not. As on the cpu device, arrays of any size are
+    taken to use the memory of those that are no more. Weights and running statistics stay as they
+    are. The device must compute in NumPy's arrays.
     """
     store = network.store
     root, _ = network.training_root(SparseCategoricalCrossentropy())
@@ -72,34 +71,36 @@ def measure_footprint(network: Network) -> Footprint:
         x = network.device.zeros((1, *(network.input_shape or ())), "float32")
         root.forward(x, ctx)
     kernels = {param.size for param in store.params.values() if len(param.shape) == 4}
-    # backward has gradients of the same sizes, and one more where it takes an activation back
-    gradients = seen.at_once | Counter(dict.fromkeys(seen.at_once, 2))
     return Footprint(
         parameters=store.num_parameters * ITEM_SIZE,
         gradients=store.num_trainable * ITEM_SIZE,
         kernels=sum(kernels) * ITEM_SIZE,
-        inference_image=_total(seen.at_once),
-        training_image=sum(seen.kept.values()) + seen.recomputed + _total(gradients),
+        inference_image=seen.at_once,
+        training_image=seen.in_training + seen.recomputed,
         kept=seen.kept,
     )
 
 
-def _total(sizes: Counter[int]) -> int:
-    return sum(size * number for size, number in sizes.items())
+class _Memory(NamedTuple):
+    """An array that owns memory, and the bytes of it that are used."""
+
+    owner: Any
+    size: int
 
 
 class _Pass:
     """What one pass uses. Arrays are told apart by the memory that they view.
 
-    `at_once` says how many arrays of each size in bytes are needed at the same time.
+    `at_once` are the most bytes that layers read and give at a time. Backward has gradients as
+    large, beside what is kept of this layer and those before it: at most `in_training`.
     """
 
     def __init__(self, parameters: Any) -> None:
         self.kept: dict[str, int] = {}
         self.recomputed = 0
-        self.at_once: Counter[int] = Counter()
+        self.at_once = self.in_training = 0
         self._parameters = id(_memory_of(parameters))
-        self._known: dict[int, Any] = {}  # holds on to memory, so that none is handed out again
+        self._known: dict[int, _Memory] = {}  # holds on to memory, so that none is handed out again
         self._held: list[Any] = []  # inputs that containers will read again
         self._again = False  # in the second pass of a body
 
@@ -122,13 +123,13 @@ class _Pass:
         def reported(x: Any, ctx: Context) -> Any:
             self._held += [x] if holds else []
             y, saved = forward(x, ctx)
-            self.at_once |= Counter(
-                memory.nbytes for memory in _memories((x, y, self._held)).values()
-            )
+            present = _total(_memories((x, y, self._held)))
+            self.at_once = max(self.at_once, present)
             if holds:
                 self._held.pop()
             if ctx.grad and not self._again:
                 self._keep(path, saved)
+                self.in_training = max(self.in_training, sum(self.kept.values()) + present)
                 if isinstance(layer, Recompute):
                     self._recompute(layer, x, ctx)
             return y, saved
@@ -139,18 +140,16 @@ class _Pass:
         new = self._unknown(saved)
         self._known |= new
         if new:
-            size = sum(memory.nbytes for memory in new.values())
-            self.kept[path] = self.kept.get(path, 0) + size
+            self.kept[path] = self.kept.get(path, 0) + _total(new)
 
     def _recompute(self, layer: Recompute, x: Any, ctx: Context) -> None:
         """Note what the second pass of a body will keep; one of them at a time does."""
         self._again = True
         _, saved = layer.body.forward(x, ctx)
         self._again = False
-        again = sum(memory.nbytes for memory in self._unknown(saved).values())
-        self.recomputed = max(self.recomputed, again)
+        self.recomputed = max(self.recomputed, _total(self._unknown(saved)))
 
-    def _unknown(self, saved: Any) -> dict[int, Any]:
+    def _unknown(self, saved: Any) -> dict[int, _Memory]:
         return {
             key: memory
             for key, memory in _memories(saved).items()
@@ -158,9 +157,19 @@ class _Pass:
         }
 
 
-def _memories(values: Any) -> dict[int, Any]:
-    """Return the arrays that own what some values view, by identity."""
-    return {id(memory): memory for memory in map(_memory_of, _arrays(values))}
+def _memories(values: Any) -> dict[int, _Memory]:
+    """Return what some values view, by the identity of its owners."""
+    found: dict[int, _Memory] = {}
+    for array in _arrays(values):
+        owner = _memory_of(array)
+        known = found.get(id(owner))
+        # an array may have been given memory larger than it asked for
+        found[id(owner)] = _Memory(owner, max(array.nbytes, known.size if known else 0))
+    return found
+
+
+def _total(memories: dict[int, _Memory]) -> int:
+    return sum(memory.size for memory in memories.values())
 
 
 def _arrays(value: Any) -> Iterator[NDArray[Any]]:

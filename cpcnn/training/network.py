@@ -18,6 +18,7 @@ from ..layers import Layer
 from ..layers.base import as_shape, assign_paths, freeze_parameters
 from ..layers.fuse import fuse, split_activation
 from ..losses import Loss
+from .inference import Prepared
 from .input_stage import BatchLike, to_input
 
 B = TypeVar("B", bound=BatchLike)
@@ -39,6 +40,7 @@ class Network:
         self.policy = Policy()
         self._store: ParamStore | None = None
         self._device: Device | None = None
+        self._prepared: Prepared | None = None
 
     # --- building -------------------------------------------------------------------------
 
@@ -101,11 +103,8 @@ class Network:
         root, absorbed = self.root, False
         if loss.absorbs is not None:
             root, absorbed = split_activation(root, loss.absorbs)
-        probabilities = not absorbed and self._gives_probabilities()
+        probabilities = not absorbed and self.prepared().gives_probabilities
         return fuse(root), loss.bind(absorbed, probabilities=probabilities)
-
-    def _gives_probabilities(self) -> bool:
-        return any(split_activation(self.root, name)[1] for name in ("softmax", "sigmoid"))
 
     @property
     def num_classes(self) -> int:
@@ -176,6 +175,13 @@ class Network:
             )
         return to_input(ctx, batch, self.preprocessing)
 
+    def prepared(self) -> Prepared:
+        """Return the network as inference runs it, which is kept while no layer is changed."""
+        prepared = self._prepared
+        if prepared is None or not prepared.is_of(self.root):
+            self._prepared = prepared = Prepared(self.root)
+        return prepared
+
     def forward_batches(self, root: Layer, batches: Iterable[B]) -> Iterator[tuple[B, Array]]:
         """Yield (batch, outputs of `root` on the device) for each batch, as at inference."""
         for batch in batches:
@@ -189,13 +195,15 @@ class Network:
 
         Logits become probabilities when the model has classes.
         """
-        _ = self.store
-        missing = None
-        if self.classes is not None and not self._gives_probabilities():
+        store, prepared, missing = self.store, self.prepared(), None
+        if self.classes is not None and not prepared.gives_probabilities:
             missing = "sigmoid" if self.output_shape == (1,) else "softmax"
-        for batch, outputs in self.forward_batches(fuse(self.root), loader.epoch(0)):
+        for batch in loader.epoch(0):
             with self.device.scope():
-                y = self.context().ops.activation(outputs, missing)[0] if missing else outputs
+                ctx = self.context()
+                y = prepared.forward(self.to_input(ctx, batch), ctx, store)
+                if missing:
+                    y, _ = ctx.ops.activation(y, missing)
                 host = np.asarray(self.device.get(y), np.float32)
             yield batch, host
 

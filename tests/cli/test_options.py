@@ -135,9 +135,11 @@ def test_exact_reaches_the_device(
         devices.append(get_device(*args, **kwargs))
         return devices[-1]
 
-    monkeypatch.setattr("cpcnn.jobs.train.get_device", recorded)
-    assert call("train", images, *QUICK, *options).exit_code == 0
-    assert [device.exact for device in devices] == [bool(options)]
+    for job in ("train", "evaluate", "predict"):
+        monkeypatch.setattr(f"cpcnn.jobs.{job}.get_device", recorded)
+    for words in (("train", images, *QUICK), ("eval",), ("predict", images)):
+        assert call(*words, *options).exit_code == 0
+    assert [device.exact for device in devices] == [bool(options)] * 3
     assert settings_of("runs/simple-1")["exact"] is bool(options)
 
 

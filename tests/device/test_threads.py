@@ -35,6 +35,31 @@ CALLS: dict[str, tuple[str, tuple[Any, ...], dict[str, Any]]] = {
         (normal(7, 17, 17, 32), normal(1, 1, 32, 24), normal(24), Window((1, 1))),
         {},
     ),
+    "conv2d, few tiles": (
+        "conv2d",
+        (normal(2, 13, 10, 48), normal(3, 3, 48, 150), normal(150), SAME),
+        {"activation": "relu6"},
+    ),
+    "conv2d, large weights": (
+        "conv2d",
+        (normal(7, 13, 15, 130), normal(3, 3, 130, 130), None, SAME),
+        {"activation": "relu"},
+    ),
+    "conv2d, groups": (
+        "conv2d",
+        (normal(9, 20, 20, 48), normal(3, 3, 16, 72), normal(72), SAME),
+        {"groups": 3, "activation": "softmax"},
+    ),
+    "conv2d, depthwise": (
+        "conv2d",
+        (normal(9, 20, 20, 48), normal(3, 3, 1, 48), normal(48), SAME),
+        {"groups": 48, "activation": "tanh"},
+    ),
+    "conv2d, one large image": (
+        "conv2d",
+        (normal(1, 150, 140, 8), normal(5, 5, 8, 9), None, Window((5, 5))),
+        {"activation": "relu"},
+    ),
     "dense": ("dense", (normal(67, 500), normal(500, 30), normal(30)), {"activation": "relu"}),
     "max_pool": ("max_pool", (normal(37, 32, 32, 16), Window((2, 2), (2, 2))), {}),
     "max_pool, overlapping": (
@@ -95,22 +120,23 @@ CALLS: dict[str, tuple[str, tuple[Any, ...], dict[str, Any]]] = {
 }
 
 
-def copied(value: Any) -> Any:
+def copied(device: Device, value: Any) -> Any:
     if isinstance(value, tuple):
-        return tuple(copied(item) for item in value)
-    return value.copy() if isinstance(value, np.ndarray) else value
+        return tuple(copied(device, item) for item in value)
+    return device.put(value.copy()) if isinstance(value, np.ndarray) else value
 
 
 def results(device: Device, name: str, args: Any, options: Any) -> list[Any]:
     """Everything that forward and backward give."""
-    args = copied(args)
+    args = copied(device, args)
+    options = {key: copied(device, value) for key, value in options.items()}
     ctx = Context(device, training=True, grad=True)
     with device.scope():
         result = getattr(ctx.ops, name)(*args, **options)
         if not isinstance(result, tuple):
             return [result]
         y, record = result
-        gradients = ctx.ops.backward(np.ones_like(y) + y, record)
+        gradients = ctx.ops.backward(device.put(np.ones_like(y) + y), record)
     found = [y, *(gradients if isinstance(gradients, tuple) else [gradients])]
     return [*found, *(a for a in args[3:] if name == "batch_norm")]
 
@@ -118,7 +144,7 @@ def results(device: Device, name: str, args: Any, options: Any) -> list[Any]:
 @pytest.mark.parametrize("case", CALLS.values(), ids=CALLS.keys())
 def test_the_number_of_threads_changes_no_bit(case: Any) -> None:
     alone = results(get_device("cpu", threads=1), *case)
-    for threads in (2, 3):
+    for threads in (2, 3, 4):
         together = results(get_device("cpu", threads=threads), *case)
         for one, other in zip(alone, together, strict=True):
             assert (one is None) == (other is None)
@@ -174,6 +200,16 @@ def test_results_in_hand_are_not_overwritten(case: Any) -> None:
         results(device, name, changed, options)
     for view, copy in zip(views, copies, strict=True):
         assert view is None or np.array_equal(view, copy)
+
+
+@pytest.mark.parametrize("case", CALLS.values(), ids=CALLS.keys())
+def test_no_memory_of_others_is_touched(fenced_device: Any, case: Any) -> None:
+    """Between fences and where nothing was written yet, results are the same."""
+    found = results(fenced_device, *case)
+    fenced_device.check()
+    expected = results(get_device("cpu", threads=2), *case)
+    for one, other in zip(found, expected, strict=True):
+        assert one is other is None or one.tobytes() == other.tobytes()
 
 
 def test_an_error_in_a_thread_arrives() -> None:

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from ...core.typing import Shape
 from ...ops.table import Table
 from ..base import Device
+from .blas import blas_name, one_blas_thread
+from .recording import Recorder
 from .recycler import Recycler
 from .workers import Workers, usable_cores
 
@@ -29,7 +31,6 @@ class CpuDevice(Device):
         super().__init__(compiled_ops())
         self.workers = Workers(threads or usable_cores())
         self._recycler = Recycler()
-        self._blas: Any = None
 
     @property
     def threads(self) -> int:
@@ -38,47 +39,50 @@ class CpuDevice(Device):
     @property
     def description(self) -> str:
         plural = "" if self.threads == 1 else "s"
-        return f"{self.threads} thread{plural}, {self._blas_name()}"
+        slow = "" if compiled_ops() else ", without Numba"
+        return f"{self.threads} thread{plural}, {blas_name()}{slow}"
 
     @contextmanager
     def scope(self) -> Iterator[None]:
         """Hold BLAS at one thread (ours are the threads) and keep NumPy's warnings quiet."""
-        with self._controller().limit(limits=1, user_api="blas"), np.errstate(all="ignore"):
+        with one_blas_thread, np.errstate(all="ignore"):
             yield
 
     def empty(self, shape: Shape, dtype: Any) -> NDArray[Any]:
         return self._recycler.empty(shape, dtype)
 
-    def _controller(self) -> Any:
-        if self._blas is None:  # finding the libraries takes a millisecond: once
-            from threadpoolctl import ThreadpoolController
+    @property
+    def memory_reached(self) -> int:
+        """The most bytes that arrays of `empty` have taken at a time."""
+        return self._recycler.reached
 
-            self._blas = ThreadpoolController()
-        return self._blas
-
-    def _blas_name(self) -> str:
-        libraries = self._controller().select(user_api="blas").info()
-        names = {"openblas": "OpenBLAS", "mkl": "MKL", "blis": "BLIS"}
-        for library in libraries:
-            name = names.get(library["internal_api"], library["internal_api"])
-            return f"{name} {library.get('version') or ''}".strip()
-        return "NumPy's own BLAS"
+    def recorder(self, x: Any) -> Recorder:
+        return Recorder(self.workers, x)
 
 
 @cache
 def compiled_ops() -> Table:
-    """Return what Numba compiles; without Numba nothing, and one line that says so."""
-    try:
-        from .table import COMPILED
-    except ImportError as error:
-        if not (error.name or "").startswith(("numba", "llvmlite")):
-            raise
+    """Return what Numba compiles; where it cannot, nothing, and one line that says so."""
+    reason = _why_not_compiled()
+    if reason:
         logger.warning(
-            "Numba is missing, so the cpu device computes by the definitions of its ops: "
-            "slowly. Try: pip install numba"
+            "%s, so the cpu device computes by the definitions of its ops: slowly.%s", *reason
         )
         return {}
+    from .table import COMPILED
+
     return COMPILED
+
+
+def _why_not_compiled() -> tuple[str, str] | None:
+    """Say why Numba cannot be used, and what to try; None if it can."""
+    try:
+        import numba
+    except Exception as error:  # also a NumPy too new for it, or a library that it lacks
+        if isinstance(error, ModuleNotFoundError) and error.name == "numba":
+            return "Numba is missing", " Try: pip install numba"
+        return f"Numba cannot be imported ({error})", " Try: pip install --upgrade numba"
+    return ("NUMBA_DISABLE_JIT is set", "") if numba.config.DISABLE_JIT else None
 
 
 def create(index: int | None = None, threads: int | None = None) -> Device:

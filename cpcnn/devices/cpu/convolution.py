@@ -24,6 +24,8 @@ class CompiledConv2D(Op):
     ReLU is part of the products; other activations follow in a pass of their own.
     """
 
+    repeats = True
+
     @staticmethod
     def supports(
         ctx: Context,
@@ -49,6 +51,7 @@ class CompiledConv2D(Op):
         groups: int = 1,
         activation: str | None = None,
     ) -> tuple[NDArray[Any], Saved]:
+        x, w, b = (_writeable(array) for array in (x, w, b))
         rectify = activation == "relu"
         y = cls.convolve(ctx, x, w, b, window, groups, rectify)
         if activation in LINEAR:
@@ -60,7 +63,7 @@ class CompiledConv2D(Op):
     @classmethod
     def backward(cls, ctx: Context, dy: NDArray[Any], saved: Saved) -> tuple[Any, Any, Any]:
         x, w, has_bias, window, groups, activation, y = saved
-        dy, db = np.ascontiguousarray(dy, np.float32), None
+        dy, db = np.require(dy, np.float32, ["C", "W"]), None
         if activation not in (None, "relu"):
             dy = mask_gradient(ctx, dy, y, activation)
         if has_bias or activation == "relu":
@@ -115,6 +118,7 @@ class WinogradConv2D(CompiledConv2D):
             and groups == 1
             and min(w.shape[2:]) >= WINOGRAD_LEAST
             and not ctx.device.exact
+            and winograd.is_worthwhile(x.shape, w.shape, window)
             and CompiledConv2D.supports(ctx, x, w, b, window, activation=activation)
         )
 
@@ -215,6 +219,11 @@ class GatherConv2D(CompiledConv2D):
         if not ctx.input_gradient:
             return None, dw
         return gather.input_gradient(ctx, w, dy, window, groups, x.shape), dw
+
+
+def _writeable(array: Any) -> Any:
+    """Copy what cannot be written: for its type, kernels would have to be compiled once more."""
+    return array if array is None or array.flags.writeable else array.copy()
 
 
 def _fits(x: Any, w: Any, b: Any, window: Window, groups: int) -> bool:

@@ -13,7 +13,7 @@ from ...ops.table import Op
 from .elementwise import activate, can_fuse, is_compiled, mask_gradient, masked_and_summed
 from .kernels import dense as kernels
 from .kernels.product import COLUMNS
-from .workers import PARTS, cut, in_threads
+from .workers import PARTS, at_once, cut, in_threads
 
 PRODUCTS = 32  # multiplications: done in the time in which a simple pass touches an element
 LEAST_FEATURES = 16  # of a product by BLAS: thin ones are slow
@@ -21,6 +21,8 @@ LEAST_FEATURES = 16  # of a product by BLAS: thin ones are slow
 
 class CompiledDense(Op):
     """Products in registers, with bias and ReLU while results are in cache."""
+
+    repeats = True
 
     @staticmethod
     def supports(ctx: Context, x: Any, w: Any, b: Any, *, activation: str | None = None) -> bool:
@@ -45,14 +47,11 @@ class CompiledDense(Op):
     ) -> tuple[NDArray[Any], Saved]:
         y: NDArray[Any] = ctx.empty((len(x), w.shape[1]), x.dtype)
         if len(x) == 1:  # BLAS has a product for vectors
-            np.matmul(x, w, out=y)
-            if b is not None:
-                np.add(y, b, out=y)
-            activate(y, activation, y)
+            at_once(ctx, lambda: _multiply_vector(x, w, b, y, activation))
         else:
             _multiply(ctx, x, w, b, y, activation == "relu")
-            if activation != "relu":
-                activate(y, activation, y)
+            if activation not in (None, "linear", "relu"):
+                at_once(ctx, lambda: activate(y, activation, y))
         return y, (x, w, b is not None, activation, y)
 
     @staticmethod
@@ -65,6 +64,19 @@ class CompiledDense(Op):
         dw = _weight_gradient(ctx, x, dy)
         dx = _input_gradient(ctx, dy, w) if ctx.input_gradient else None
         return dx, dw, db if has_bias else None
+
+
+def _multiply_vector(
+    x: NDArray[Any],
+    w: NDArray[Any],
+    b: NDArray[Any] | None,
+    y: NDArray[Any],
+    activation: str | None,
+) -> None:
+    np.matmul(x, w, out=y)
+    if b is not None:
+        np.add(y, b, out=y)
+    activate(y, activation, y)
 
 
 def _multiply(

@@ -16,6 +16,7 @@ from ...ops import merge
 from ...ops.activations import Function, get_activation, keeps_input
 from ...ops.table import Op
 from .kernels import elementwise as kernels
+from .kernels.cross_entropy import softmax
 from .kernels.vector import LANES
 from .workers import VECTOR, cut, in_threads
 
@@ -52,6 +53,10 @@ def activate(x: NDArray[Any], activation: str | Function | None, out: NDArray[An
     """Write the activation of `x` to `out`, which may be `x`."""
     if activation == "relu":
         np.maximum(x, 0, out=out)
+    elif activation == "softmax" and is_compiled(out):
+        if out is not x:
+            np.copyto(out, x)
+        softmax(_rows(out))
     elif activation not in (None, "linear"):
         out[...] = get_activation(activation).forward(np, x)
     elif out is not x:
@@ -171,6 +176,8 @@ def _rows(array: NDArray[Any]) -> NDArray[Any]:
 class ParallelActivation(Op):
     """ReLU compiled, other activations by the reference in blocks of rows."""
 
+    repeats = True
+
     @staticmethod
     def supports(ctx: Context, x: Any, activation: str | Function) -> bool:
         return is_float(x) and x.ndim >= 2 and x.shape[-1] > 0
@@ -194,6 +201,8 @@ class ParallelActivation(Op):
 
 class CompiledAdd(Op):
     """The sum of two arrays."""
+
+    repeats = True
 
     backward = merge.Add.backward
 

@@ -14,15 +14,18 @@ from ...core.context import Context
 from ...core.typing import Shape
 from ...core.window import Window
 from .kernels import gather as kernels
+from .kernels import thin
 from .kernels.product import COLUMNS, ROWS
-from .winograd import NONE, panels
-from .workers import PARTS, cut, in_threads
+from .winograd import FEW_PIXELS, NONE, panels
+from .workers import PARTS, at_once, cut, in_threads
 
 BLOCK = 1 << 17  # numbers of x
 GRADIENT_BLOCK = 1 << 18  # for the weights' gradient: each block is added to all of its sum
 WORTH_CUTTING = 1 << 20  # multiplications: below this an image stays in one piece
 PARTIAL = 1 << 22  # numbers of all partial weight gradients together
 NO_PACKING = 8 * ROWS  # rows of a product: for so few, weights are read as they are
+LEAST_DEPTH = 64  # numbers of a window
+PANELS = 1 << 16  # numbers of weights that are in a core's cache for all of few pixels
 
 Taps = Sequence[tuple[int, int]]
 
@@ -62,12 +65,12 @@ def make_plan(
     out: tuple[int, int],
     channels: int,
     target: Target,
-    block: int,
+    block: int | None,
 ) -> Plan:
     """Plan the gathering of `out` results an image of x `shape`, each from the same `taps`.
 
     Result (m, q) reads `channels` of the pixels (m, q) * stride + tap; `block` is how many numbers
-    a block may have.
+    a block may have (None: all are one block).
     """
     images, height, width, depth = shape
     down, across = [t[0] for t in taps], [t[1] for t in taps]
@@ -79,7 +82,9 @@ def make_plan(
     if not copy:
         top, left, columns = 0, 0, width
     work = out[0] * out[1] * len(taps) * channels
-    together, rows = _cut_images(images, out[0], stride[0] * columns * depth, work, block)
+    together, rows = images, out[0]
+    if block is not None:
+        together, rows = _cut_images(images, out[0], stride[0] * columns * depth, work, block)
     bands = -(-out[0] // rows)
     band = (rows - 1) * stride[0] + reach if copy else height
     first = np.array([((t[0] - top) * columns + t[1] - left) * depth for t in taps])
@@ -116,7 +121,7 @@ def _cut_images(images: int, rows: int, line: int, work: int, block: int) -> tup
 
 @lru_cache(maxsize=512)
 def forward_plan(
-    shape: Shape, window: Window, filters: int, channels: int, block: int = BLOCK
+    shape: Shape, window: Window, filters: int, channels: int, block: int | None = BLOCK
 ) -> Plan:
     """Plan the convolution of x `shape`, of which every filter reads `channels`."""
     out = window.output(shape[1], shape[2])
@@ -140,11 +145,100 @@ def convolve(
     rectify: bool,
 ) -> NDArray[Any]:
     """Convolve x (N, H, W, C) and w (KH, KW, C / groups, F); add the bias, and rectify."""
-    plan = forward_plan(x.shape, window, w.shape[3], w.shape[2])
-    y = ctx.empty((x.shape[0], *window.output(x.shape[1], x.shape[2]), w.shape[3]), np.float32)
-    weights = _packed(ctx, w, plan, groups)
-    _run(ctx, x, plan, weights, y, (NONE if bias is None else bias, bias is not None, rectify))
+    out = window.output(x.shape[1], x.shape[2])
+    y = ctx.empty((x.shape[0], *out, w.shape[3]), np.float32)
+    finish = (NONE if bias is None else bias, bias is not None, rectify)
+    if (
+        groups == 1
+        and x.shape[0] * out[0] * out[1] <= FEW_PIXELS
+        and w.size >= LEAST_DEPTH * w.shape[3]
+    ):
+        _convolve_few(ctx, x, w, window, y, finish)
+    elif _is_thin(w, window, groups):
+        _convolve_thin(ctx, x, w, window, y, finish)
+    else:
+        plan = forward_plan(x.shape, window, w.shape[3], w.shape[2])
+        _run(ctx, x, plan, _packed(ctx, w, plan, groups), y, finish)
     return y
+
+
+def _is_thin(w: NDArray[Any], window: Window, groups: int) -> bool:
+    return (
+        groups == 1
+        and w.shape[2] in (1, 3)
+        and window.kernel == (thin.SIDE, thin.SIDE)
+        and window.dilation == (1, 1)
+    )
+
+
+def _convolve_thin(
+    ctx: Context,
+    x: NDArray[Any],
+    w: NDArray[Any],
+    window: Window,
+    y: NDArray[Any],
+    finish: tuple[Any, ...],
+) -> None:
+    """Threads share the blocks; weights are read as they are."""
+    filters = w.shape[3]
+    plan = forward_plan(x.shape, window, filters, w.shape[2])
+    flat_x, flat_w, flat_y = x.reshape(-1), w.reshape(-1), y.reshape(-1)
+
+    def work(part: slice) -> None:
+        scratch = ctx.empty((plan.scratch,), np.float32)
+        thin.convolve(
+            flat_x, x.shape[0], plan.source, plan.copy, plan.blocks, plan.pixels, plan.per_band,
+            plan.per_last_band, flat_w, filters, flat_y, plan.targets, plan.target.image,
+            plan.band_step, *finish, part.start, part.stop, scratch,
+        )  # fmt: skip
+
+    in_threads(ctx, work, cut(plan.count, plan.work * filters // 16))
+
+
+def _convolve_few(
+    ctx: Context,
+    x: NDArray[Any],
+    w: NDArray[Any],
+    window: Window,
+    y: NDArray[Any],
+    finish: tuple[Any, ...],
+) -> None:
+    """Threads share the rows of the weights, each of which is read once, and have their sums."""
+    filters = w.shape[3]
+    plan = forward_plan(x.shape, window, filters, w.shape[2], None)
+    pixels, rows = _whole_rows(plan, filters)
+    count, depth = len(plan.pixels), len(plan.window)
+    block = x.reshape(-1)
+    if plan.copy:
+        block = ctx.empty((plan.scratch,), np.float32)
+        padding = (x.reshape(-1), x.shape[0], plan.source, block)
+        at_once(ctx, lambda: kernels.pad(*padding))
+    # so many parts that adding their sums takes little of the time
+    pieces = cut(depth, count * w.size // 16, min(PARTS, max(2, depth // (4 * count))))
+    number = {piece.start: index for index, piece in enumerate(pieces)}
+    sums = ctx.empty((len(pieces), len(pixels) * filters), np.float32)
+    flat = w.reshape(-1)
+    step = max(ROWS, PANELS // (panels(filters) * COLUMNS))
+
+    def work(piece: slice) -> None:
+        total = sums[number[piece.start]]
+        total[...] = 0
+        panel = ctx.empty((step * panels(filters) * COLUMNS,), np.float32)
+        kernels.convolve_few(
+            block, pixels, plan.window, flat, filters, total, rows, piece.start, piece.stop, panel
+        )
+
+    in_threads(ctx, work, pieces)
+    arrays = (sums.reshape(-1), len(pieces), sums.shape[1], y.reshape(-1), filters, *finish)
+    at_once(ctx, lambda: kernels.join(*arrays, 0, count))
+
+
+@lru_cache(maxsize=512)
+def _whole_rows(plan: Plan, filters: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the pixels of a plan of one block in whole ROWS, and for each a row of its sums."""
+    more = -len(plan.pixels) % ROWS
+    pixels = np.append(plan.pixels, np.repeat(plan.pixels[-1:], more))
+    return pixels, np.arange(len(pixels)) * filters
 
 
 class Weights(NamedTuple):

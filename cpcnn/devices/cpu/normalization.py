@@ -20,7 +20,7 @@ from .elementwise import (
     row_width,
 )
 from .kernels import batch_norm as kernels
-from .workers import in_threads
+from .workers import at_once, in_threads
 
 NOTHING = np.empty(0, np.float32)
 LINEAR = (None, "linear")
@@ -32,6 +32,8 @@ class CompiledBatchNorm(Op):
     Backward sums in one pass and writes dx in another. Neither reads y where x tells what ReLU
     let through, which is where no residual was added.
     """
+
+    repeats = True
 
     @staticmethod
     def supports(
@@ -62,7 +64,7 @@ class CompiledBatchNorm(Op):
         source, width = x.reshape(-1), row_width(x.shape[-1])
         pieces = cut_rows(x.size, width)
         table = np.empty((4, width), np.float32)
-        kernels.prepare(
+        sources = (
             _moments(ctx, source, x.shape[-1], width, pieces),
             NOTHING if gamma is None else gamma,
             NOTHING if beta is None else beta,
@@ -72,6 +74,7 @@ class CompiledBatchNorm(Op):
             float(epsilon),
             table,
         )
+        at_once(ctx, lambda: kernels.prepare(*sources))
         y = ctx.empty(x.shape, x.dtype)
         target, added, relu = y.reshape(-1), residual is not None, activation == "relu"
         other = source if residual is None else residual.reshape(-1)

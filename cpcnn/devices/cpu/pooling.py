@@ -25,6 +25,8 @@ Geometry = tuple[int, ...]
 class CompiledMaxPool(Op):
     """The maximum over the cells of the window; a byte per output tells backward which one won."""
 
+    repeats = True
+
     @staticmethod
     def supports(ctx: Context, x: Any, window: Window) -> bool:
         return x.size > 0 and is_compiled(x) and window.kernel[0] * window.kernel[1] <= 256
@@ -46,6 +48,8 @@ class CompiledMaxPool(Op):
 class CompiledAveragePool(Op):
     """The mean over the pixels that the window meets."""
 
+    repeats = True
+
     @staticmethod
     def supports(ctx: Context, x: Any, window: Window) -> bool:
         return x.size > 0 and is_compiled(x)
@@ -65,6 +69,8 @@ class CompiledAveragePool(Op):
 class CompiledGlobalAveragePool(Op):
     """The mean over all pixels: a window as large as the image."""
 
+    repeats = True
+
     @staticmethod
     def supports(ctx: Context, x: Any) -> bool:
         return x.size > 0 and is_compiled(x)
@@ -83,6 +89,8 @@ class CompiledGlobalAveragePool(Op):
 
 class CompiledGlobalMaxPool(Op):
     """The maximum over all pixels; which one it was is kept as float32, which kernels work in."""
+
+    repeats = True
 
     @staticmethod
     def supports(ctx: Context, x: Any) -> bool:

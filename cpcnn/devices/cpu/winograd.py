@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,14 @@ from ...core.window import Window
 from .kernels import winograd as kernels
 from .kernels.product import COLUMNS, ROWS
 from .kernels.vector import LANES
-from .workers import cut, in_threads
+from .workers import PARTS, cut, in_threads
 
 BLOCK = 48  # tiles whose products stay in a core's L2 cache; a multiple of ROWS
 GROUP = 1 << 21  # numbers of transformed tiles, 8 MiB: what may wait for its products in L3 cache
 CHANNELS = 48  # input channels of a block of the weight gradient; a multiple of ROWS
 FEW = 2 * BLOCK  # tiles: up to here threads share them, and each has panels of its own
+FEW_PIXELS = 16 * ROWS  # up to here, reading weights takes as long as multiplying, for all methods
+LARGE = 1 << 15  # channels times filters: transformed, such weights are in no core's cache
 SMALL = 1 << 14  # weights: for so few, a sum of gradients for each piece of the batch is cheap
 NONE = np.empty(0, np.float32)
 
@@ -36,15 +38,15 @@ class Plan:
     across: int
     down: int
 
-    @property
+    @cached_property
     def tiles(self) -> int:
         return self.images * self.tiles_per_image
 
-    @property
+    @cached_property
     def tiles_per_image(self) -> int:
         return self.across * self.down
 
-    @property
+    @cached_property
     def group(self) -> int:
         """Whole images' tiles, as many as may wait."""
         if self.tiles <= FEW:
@@ -62,6 +64,17 @@ def plan(x_shape: Shape, filters: int, window: Window) -> Plan:
     geometry = (height, width, out_height, out_width, top, left)
     across, down = -(-out_width // kernels.TILE), -(-out_height // kernels.TILE)
     return Plan(geometry, channels, filters, images, across, down)
+
+
+def is_worthwhile(x_shape: Shape, w_shape: Shape, window: Window) -> bool:
+    """Whether there are enough pixels to repay the transforms of the weights and of their tiles."""
+    height, width = window.output(x_shape[1], x_shape[2])
+    pixels = x_shape[0] * height * width
+    tiles = x_shape[0] * -(-height // kernels.TILE) * -(-width // kernels.TILE)
+    if pixels > FEW_PIXELS:
+        return pixels >= 4 * tiles  # a tile takes as many multiplications as so many pixels
+    # and weights as many as so many more, if they do not fit the cache once they are transformed
+    return pixels >= 4 * tiles + (60 if w_shape[2] * w_shape[3] >= LARGE else 40)
 
 
 def rounded(channels: int) -> int:
@@ -84,7 +97,7 @@ class Scratch:
         self.small = ctx.empty(((kernels.CELLS + 9 * COLUMNS) * LANES,), np.float32)
         tiles = -(-tiles // ROWS) * ROWS
         self.cells = ctx.empty((room_for(tiles * COLUMNS),), np.float32)
-        self.rows = np.empty(2 * tiles, np.int64)
+        self.rows = np.empty(max(2 * tiles, 3 * ROWS), np.int64)
 
 
 # ---- Forward -------------------------------------------------------------------------------------
@@ -102,7 +115,7 @@ def convolve(
     p = plan(x.shape, w.shape[3], window)
     y = ctx.empty((p.images, *p.geometry[2:4], p.filters), np.float32)
     finish = (NONE if bias is None else bias, bias is not None, rectify, y.reshape(-1), p.geometry)
-    if p.tiles <= FEW:
+    if p.tiles <= FEW and (panels(p.filters) >= PARTS // 2 or p.tiles < PARTS // 2 * ROWS):
         _convolve_few(ctx, x.reshape(-1), w.reshape(-1), p, finish)
     else:
         _convolve_many(ctx, x.reshape(-1), w.reshape(-1), p, finish)
@@ -114,22 +127,23 @@ def _convolve_many(
 ) -> None:
     """Each thread transforms some tiles at a time, and multiplies them with all weights."""
     weights = _weights(ctx, w, p)
+    block = min(BLOCK, -(-p.tiles // (PARTS * ROWS)) * ROWS)
 
     def work(blocks: slice) -> None:
-        scratch = Scratch(ctx)
-        tiles = ctx.empty((room_for(BLOCK * rounded(p.channels)),), np.float32)
-        for first in range(blocks.start * BLOCK, min(blocks.stop * BLOCK, p.tiles), BLOCK):
-            end = min(first + BLOCK, p.tiles)
+        scratch = Scratch(ctx, block)
+        tiles = ctx.empty((room_for(block * rounded(p.channels)),), np.float32)
+        for first in range(blocks.start * block, min(blocks.stop * block, p.tiles), block):
+            end = min(first + block, p.tiles)
             kernels.input_tiles(
-                x, p.geometry, p.channels, tiles, BLOCK, first, first, end, scratch.small
+                x, p.geometry, p.channels, tiles, block, first, first, end, scratch.small
             )
             kernels.multiply_forward(
-                tiles, BLOCK, first, first, end, weights, 0, p.channels, p.filters,
+                tiles, block, first, first, end, weights, 0, p.channels, p.filters,
                 0, panels(p.filters), *finish, scratch.cells, scratch.rows, scratch.small,
             )  # fmt: skip
 
-    blocks = -(-p.tiles // BLOCK)
-    in_threads(ctx, work, cut(blocks, p.tiles * p.channels * p.filters))
+    blocks = -(-p.tiles // block)
+    in_threads(ctx, work, cut(blocks, p.tiles * p.channels * p.filters, 2 * PARTS))
 
 
 def _convolve_few(
@@ -165,7 +179,7 @@ def _weights(ctx: Context, w: NDArray[Any], p: Plan) -> NDArray[Any]:
             w, p.channels, p.filters, weights, 0, small, part.start, part.stop
         )
 
-    in_threads(ctx, work, cut(items, weights.size))
+    in_threads(ctx, work, cut(items, weights.size // 4))
     return weights
 
 
@@ -273,7 +287,7 @@ def _turned_weights(ctx: Context, w: NDArray[Any], p: Plan) -> NDArray[Any]:
         )
 
     items = panels(p.channels) * (rounded(p.filters) // LANES)
-    in_threads(ctx, work, cut(items, weights.size))
+    in_threads(ctx, work, cut(items, weights.size // 4))
     return weights
 
 

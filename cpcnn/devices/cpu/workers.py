@@ -7,8 +7,9 @@ with any number of them.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+import threading
+import weakref
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ import numpy as np
 from ...core.context import Context
 
 PARTS = 8
-LEAST_WORK = 1 << 14  # elements a piece touches: some ten microseconds
+LEAST_WORK = 1 << 15  # elements a piece touches: twenty microseconds, twice what waking takes
+WHOLE = [slice(None)]
+PATIENCE = 1.0  # seconds in which a thread that was woken has surely begun
 VECTOR = 8  # elements: a compiled pass that uses vectors touches them in the time of one
 
 
@@ -44,51 +47,127 @@ def cut(length: int, work: int, parts: int = PARTS) -> list[slice]:
 
     Little work stays in one piece: handing it over would take longer than doing it.
     """
-    count = max(1, min(parts, length, work // LEAST_WORK))
+    count = min(parts, length, work // LEAST_WORK)
+    if count <= 1:
+        return [slice(0, length)]
     edges = [length * k // count for k in range(count + 1)]
     return [slice(a, b) for a, b in pairwise(edges)]
 
 
 class Workers:
-    """A pool of threads that run the pieces of one op and then wait for the next."""
+    """Threads that run the pieces of one op together with the calling thread, then wait."""
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
-        self._pool: ThreadPoolExecutor | None = None
+        self._helpers: list[_Helper] = []
+        self._process = 0  # that the helpers live in: a fork does not take threads along
+        self._busy = threading.Lock()
 
     def run(self, work: Callable[[slice], None], pieces: list[slice]) -> None:
         """Call `work` on every piece; returns when all are done, raises what one of them raised."""
-        if len(pieces) == 1 or self.threads == 1:
+        if len(pieces) == 1 or self.threads == 1 or not self._busy.acquire(blocking=False):
+            # the threads are at work for another thread of the program, which does its own part too
             for piece in pieces:
                 work(piece)
             return
-        queue = iter(pieces)
+        try:
+            self._share(work, pieces)
+        finally:
+            self._busy.release()
 
-        def drain() -> None:
+    def _share(self, work: Callable[[slice], None], pieces: list[slice]) -> None:
+        queue = iter(pieces)
+        started: list[_Helper] = []
+        try:
+            for helper in self._threads()[: len(pieces) - 1]:
+                started.append(helper)
+                helper.start(work, queue)
             for piece in queue:
                 work(piece)
-
-        helpers = [self._threads().submit(drain) for _ in range(min(self.threads, len(pieces)) - 1)]
-        try:
-            drain()
         finally:
-            wait(helpers)  # also after an error: they write into this call's arrays
-        for helper in helpers:
-            helper.result()
+            for _ in queue:  # after an error nobody begins another piece
+                pass
+            # also after another interruption: they write into this call's arrays
+            errors = [helper.wait() for helper in started]
+        for error in errors:
+            if error is not None:
+                raise error
 
-    def _threads(self) -> ThreadPoolExecutor:
-        if self._pool is None:
-            # the calling thread works as well
-            self._pool = ThreadPoolExecutor(self.threads - 1, "cpcnn-cpu", initializer=_quiet)
-        return self._pool
+    def _threads(self) -> list[_Helper]:
+        if self._process != os.getpid():
+            self._process = os.getpid()
+            self._helpers = [_Helper() for _ in range(self.threads - 1)]
+            for helper in self._helpers:
+                weakref.finalize(self, helper.stop).atexit = False
+        return self._helpers
+
+
+class _Helper:
+    """One thread, handed its work through two locks: a quarter of what an executor takes for it."""
+
+    def __init__(self) -> None:
+        self._job: tuple[Callable[[slice], None], Iterator[slice]] | None = None
+        self._error: BaseException | None = None
+        self._working = False
+        self._go, self._done = threading.Lock(), threading.Lock()
+        self._go.acquire()
+        self._done.acquire()
+        threading.Thread(target=self._live, name="cpcnn-cpu", daemon=True).start()
+
+    def start(self, work: Callable[[slice], None], queue: Iterator[slice]) -> None:
+        """Let the thread work on what it finds in the queue."""
+        self._job, self._working = (work, queue), True
+        self._go.release()
+
+    def wait(self) -> BaseException | None:
+        """Wait, when the queue is empty, until the thread is done; return what it raised."""
+        if self._go.acquire(blocking=False):  # it has not even woken up: let it sleep on
+            self._job, self._working = None, False
+            return None
+        raised: BaseException | None = None
+        while self._working:
+            try:
+                if not self._done.acquire(timeout=PATIENCE) and self._job is not None:
+                    break  # an interruption came before it was told to go
+            except KeyboardInterrupt as interruption:
+                raised = interruption
+        raised, self._error = raised or self._error, None
+        return raised
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._job = None
+        self._go.release()
+
+    def _live(self) -> None:
+        # a diverging network is reported by the trainer, not by NumPy's warnings
+        np.seterr(all="ignore")
+        while True:
+            self._go.acquire()
+            if self._job is None:
+                return
+            (work, queue), self._job = self._job, None
+            try:
+                for piece in queue:
+                    work(piece)
+            except BaseException as error:
+                self._error = error
+            del work, queue  # they hold on to the arrays of the call
+            self._working = False
+            if self._done.locked():  # it is not if an interruption came just after this wait
+                self._done.release()
 
 
 def in_threads(ctx: Context, work: Callable[[slice], None], pieces: list[slice]) -> None:
     """Call `work` on every piece in the threads of the context's device."""
+    if ctx.recorder is not None:
+        ctx.recorder.note(work, pieces)
     device: Any = ctx.device
     device.workers.run(work, pieces)
 
 
-def _quiet() -> None:
-    # a diverging network is reported by the trainer, not by NumPy's warnings
-    np.seterr(all="ignore")
+def at_once(ctx: Context, work: Callable[[], None]) -> None:
+    """Call `work`, which is too little to be cut: this way it is part of what is recorded."""
+    if ctx.recorder is not None:
+        ctx.recorder.note(lambda _: work(), WHOLE)
+    work()

@@ -60,6 +60,23 @@ def cross_entropy(logits, labels, losses, gradient, start, stop, smoothing):
 
 
 @kernel
+def softmax(rows):
+    """Turn every row into its softmax."""
+    for row in range(len(rows)):
+        x = rows[row]
+        largest = x[0]
+        for j in range(len(x)):
+            largest = x[j] if x[j] > largest else largest
+        total = np.float32(0)
+        for j in range(len(x)):
+            x[j] = exp(x[j] - largest)
+            total += x[j]
+        factor = np.float32(1) / total
+        for j in range(len(x)):
+            x[j] *= factor
+
+
+@kernel
 def weigh_rows(rows, weights, results, start, stop):
     """Multiply every row by its weight."""
     for row in range(start, stop):

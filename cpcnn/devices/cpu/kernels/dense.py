@@ -10,6 +10,7 @@ import numpy as np
 
 from .jit import kernel, part
 from .product import COLUMNS, ROWS, multiply
+from .vector import LANES, fill, load, load_first, relu, store, store_first
 
 GROUP = 4 * ROWS  # rows that share what is in cache of the other factor
 DEPTH = 1024  # numbers of a row that are multiplied before the next row's turn
@@ -17,9 +18,15 @@ FEATURES = 8 * ROWS  # the same for the gradient, and whole cache lines of its r
 
 
 @part
+def _clear(block):
+    for k in range(0, block.shape[0], LANES):
+        store(block, k, fill(np.float32(0)))
+
+
+@part
 def _multiply(a, depth, first, stop, b, width, column, columns, block, partial, a_rows, block_rows):
     """Write to `block`, COLUMNS wide, the rows from `first` to `stop` of A times columns of B."""
-    block[:] = 0
+    _clear(block)
     for start in range(0, depth, DEPTH):
         for row in range(first, stop, ROWS):
             for i in range(ROWS):
@@ -29,16 +36,16 @@ def _multiply(a, depth, first, stop, b, width, column, columns, block, partial, 
                 columns, a, a_rows, start, 1, b, start * width + column, width, partial,
                 block_rows, 0, min(DEPTH, depth - start),
             )  # fmt: skip
-        for k in range((stop - first) * COLUMNS):
-            block[k] += partial[k]
+        for k in range(0, (stop - first) * COLUMNS, LANES):
+            store(block, k, load(block, k) + load(partial, k))
 
 
 @kernel
 def forward(x, w, bias, y, rows, features, units, has_bias, rectify, begin, end):
     """Write the blocks from `begin` to `end` of y: GROUP rows and COLUMNS columns each."""
-    block = np.empty(GROUP * COLUMNS, np.float32)
-    partial, zero = np.zeros_like(block), np.float32(0)
+    block, partial = np.empty(GROUP * COLUMNS, np.float32), np.empty(GROUP * COLUMNS, np.float32)
     a_rows, block_rows = np.empty(ROWS, np.int64), np.empty(ROWS, np.int64)
+    _clear(partial)
     panels = (units + COLUMNS - 1) // COLUMNS
     for number in range(begin, end):
         first, column = number // panels * GROUP, number % panels * COLUMNS
@@ -48,29 +55,32 @@ def forward(x, w, bias, y, rows, features, units, has_bias, rectify, begin, end)
             block_rows,
         )  # fmt: skip
         for row in range(first, stop):
-            source, target = block[(row - first) * COLUMNS :], y[row * units + column :]
-            added = bias[column:] if has_bias else source
-            for j in range(columns):
-                value = source[j] + added[j] if has_bias else source[j]
-                target[j] = zero if rectify and value <= zero else value
+            for j in range(0, columns, LANES):
+                n = min(LANES, columns - j)
+                value = load_first(block, (row - first) * COLUMNS + j, n)
+                if has_bias:
+                    value = value + load_first(bias, column + j, n)
+                if rectify:
+                    value = relu(value)
+                store_first(y, row * units + column + j, value, n)
 
 
 @kernel
 def input_gradient(turned, w, dx, rows, features, units, begin, end):
     """Write the columns of dx for groups of FEATURES features; `turned` is dy, transposed."""
-    block = np.empty((FEATURES, COLUMNS), np.float32)
-    flat = block.reshape(FEATURES * COLUMNS)
-    partial = np.zeros_like(flat)
+    size = FEATURES * COLUMNS
+    block, partial = np.empty(size, np.float32), np.empty(size, np.float32)
     a_rows, block_rows = np.empty(ROWS, np.int64), np.empty(ROWS, np.int64)
+    _clear(partial)
     for first in range(begin * FEATURES, min(end * FEATURES, features), FEATURES):
         stop = min(first + FEATURES, features)
         for row in range(0, rows, COLUMNS):
             columns = min(COLUMNS, rows - row)
             _multiply(
-                w, units, first, stop, turned, rows, row, columns, flat, partial, a_rows,
+                w, units, first, stop, turned, rows, row, columns, block, partial, a_rows,
                 block_rows,
             )  # fmt: skip
             for n in range(columns):
                 target = dx[(row + n) * features + first :]
                 for k in range(stop - first):
-                    target[k] = block[k, n]
+                    target[k] = block[k * COLUMNS + n]

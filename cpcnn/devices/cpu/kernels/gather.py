@@ -91,7 +91,7 @@ def _clear(target, to, count):
 
 
 @part
-def _locate(block, blocks, source, copy, x, scratch, total):
+def locate(block, blocks, source, copy, x, scratch, total):
     """Image and band of a block, how many images it has, and where its first number lies."""
     images, bands, source_step = blocks
     height, width, channels, top, _, _, _ = source
@@ -116,10 +116,10 @@ def convolve(
     `y_band` further for each image and band before it. A group reads `channels` of a pixel, and
     writes `columns`. Scratch is a block.
     """
-    last_pixels, last_targets = rows[:ROWS], rows[ROWS:]
+    a_rows, c_rows = rows[:ROWS], rows[ROWS:]
     array = scratch if copy else x
     for block in range(begin, end):
-        image, band, count, start = _locate(block, blocks, source, copy, x, scratch, total)
+        image, band, count, start = locate(block, blocks, source, copy, x, scratch, total)
         count *= per_last_band if band == blocks[1] - 1 else per_band
         to = y_first + image * y_image + band * y_band
         for item in range(groups * panel_begin, groups * panel_end):
@@ -129,12 +129,10 @@ def convolve(
             first = group * columns + column
             for q in range(0, count, ROWS):
                 height = min(ROWS, count - q)
-                a_rows, c_rows = pixels[q:], targets[q:]
-                if height < ROWS:
-                    a_rows, c_rows = last_pixels, last_targets
-                    for r in range(ROWS):
-                        a_rows[r] = pixels[min(q + r, count - 1)]
-                        c_rows[r] = targets[min(q + r, count - 1)]
+                # copied, as a part of an array costs more: each call would count references
+                for r in range(ROWS):
+                    a_rows[r] = pixels[min(q + r, count - 1)]
+                    c_rows[r] = targets[min(q + r, count - 1)]
                 gather_multiply(
                     width, array, a_rows, start + group * channels, window,
                     weights, group * group_step + panel * panel_step, row_step,
@@ -142,6 +140,52 @@ def convolve(
                 )  # fmt: skip
                 if has_bias or rectify:
                     _finish(y, c_rows, height, to + first, width, bias, first, has_bias, rectify)
+
+
+@kernel
+def pad(x, images, source, block):
+    """Copy all images, with their padding."""
+    _copy_block(x, np.int64(0), images, source, source[3], block)
+
+
+@kernel
+def convolve_few(block, pixels, window, w, filters, sums, rows, begin, end, panel):
+    """Add to the `rows` of sums: windows times w (K, filters), for its rows from begin to end.
+
+    There are whole ROWS of pixels, each with a row of its own. Scratch is as many `panel`s as there
+    are, of some rows: weights are read once, in their order, and are in cache for all pixels.
+    """
+    step = len(panel) // ((filters + COLUMNS - 1) // COLUMNS * COLUMNS)
+    for first in range(begin, end, step):
+        depth = min(step, end - first)
+        for k in range(depth):
+            for j in range(0, filters, LANES):
+                n = min(LANES, filters - j)
+                to = (j // COLUMNS * step + k) * COLUMNS + j % COLUMNS
+                store_first(panel, to, load_first(w, (first + k) * filters + j, n), n)
+        for column in range(0, filters, COLUMNS):
+            for q in range(0, len(pixels), ROWS):
+                gather_multiply_add(
+                    min(COLUMNS, filters - column), block, pixels[q:], 0, window[first:],
+                    panel, column * step, COLUMNS, sums, rows[q:], column, depth,
+                )  # fmt: skip
+
+
+@kernel
+def join(sums, parts, step, y, filters, bias, has_bias, rectify, begin, end):
+    """Write to y the totals of all parts, `step` apart, plus bias, rectified; items are pixels."""
+    for pixel in range(begin, end):
+        for j in range(0, filters, LANES):
+            n = min(LANES, filters - j)
+            at = pixel * filters + j
+            value = load_first(sums, at, n)
+            for number in range(1, parts):
+                value = value + load_first(sums, number * step + at, n)
+            if has_bias:
+                value = value + load_first(bias, j, n)
+            if rectify:
+                value = relu(value)
+            store_first(y, at, value, n)
 
 
 @part
@@ -172,7 +216,7 @@ def weight_gradient(
     array = scratch if copy else x
     filters = groups * columns
     for block in range(begin, end):
-        image, band, count, start = _locate(block, blocks, source, copy, x, scratch, total)
+        image, band, count, start = locate(block, blocks, source, copy, x, scratch, total)
         count *= per_last_band if band == bands - 1 else per_band
         b = (image * per_image + band * per_band) * filters
         for group in range(groups):

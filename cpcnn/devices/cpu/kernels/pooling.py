@@ -28,10 +28,10 @@ def _cells(place, size, cells, dilation):
 
 
 @part
-def _maximum_row(x, y, cells, kept, geometry, start, rows, target):
+def _maximum_row(x, y, cells, geometry, start, rows, target):
     """Write a row of outputs; `start` is where the windows' first row of pixels lies in x.
 
-    `cells`: which cell won, where it is `kept`. The first of equals does, or else the first NaN.
+    `cells`: which cell won. The first of equals does, or else the first NaN.
     Two vectors are compared at a time, since each comparison waits for the one before.
     """
     _, width, channels, _, outputs, _, across, _, stride, down, right, _, left = geometry
@@ -54,9 +54,28 @@ def _maximum_row(x, y, cells, kept, geometry, start, rows, target):
             at = target + output * channels + o
             store_first(y, at, a, count)
             store_first(y, at + LANES, b, after)
-            if kept:
-                store_bytes(cells, at, of_a, count)
-                store_bytes(cells, at + LANES, of_b, after)
+            store_bytes(cells, at, of_a, count)
+            store_bytes(cells, at + LANES, of_b, after)
+
+
+@part
+def _largest_row(x, y, geometry, start, rows, target):
+    """Do the same where no cell is kept: a quarter of the instructions."""
+    _, width, channels, _, outputs, _, across, _, stride, down, right, _, left = geometry
+    for output in range(outputs):
+        place = output * stride - left
+        first, end = _cells(place, width, across, right)
+        for o in range(0, channels, 2 * LANES):
+            count, after = min(LANES, channels - o), max(0, min(LANES, channels - o - LANES))
+            a, b = fill(LOWEST), fill(LOWEST)
+            for i in range(rows[0], rows[1]):
+                for j in range(first, end):
+                    at = start + (i * down * width + place + j * right) * channels + o
+                    a = larger(a, load_first(x, at, count))
+                    b = larger(b, load_first(x, at + LANES, after))
+            at = target + output * channels + o
+            store_first(y, at, a, count)
+            store_first(y, at + LANES, b, after)
 
 
 @part
@@ -91,8 +110,10 @@ def pool(x, y, cells, maximum, kept, geometry, start, stop):
         rows = _cells(place, height, tall, dilation)
         first = (image * height + place) * width * channels
         target = row * across * channels
-        if maximum:
-            _maximum_row(x, y, cells, kept, geometry, first, rows, target)
+        if maximum and not kept:
+            _largest_row(x, y, geometry, first, rows, target)
+        elif maximum:
+            _maximum_row(x, y, cells, geometry, first, rows, target)
         else:
             _mean_row(x, y, geometry, first, rows, target)
 

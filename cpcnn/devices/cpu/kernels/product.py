@@ -13,8 +13,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from .jit import part
 from .vector import (
+    FLOAT,
     INT,
     LANES,
     VECTOR,
@@ -32,8 +32,12 @@ VECTORS = 2 if LANES == 8 else 4  # of a row: AVX has half as many registers as 
 COLUMNS = VECTORS * LANES
 
 
-def _make(vectors: int, *, gather: bool = False, add: bool = False) -> Any:
-    """Make the product for rows of so many vectors."""
+def _make(*, gather: bool = False, add: bool = False) -> Any:
+    """Make what kernels call: a function of the compiled code, which finds the width in `columns`.
+
+    It is written in LLVM's language as a whole: each kernel has it once, and Numba has no part in
+    compiling it.
+    """
 
     @intrinsic
     def product(
@@ -62,7 +66,7 @@ def _make(vectors: int, *, gather: bool = False, add: bool = False) -> Any:
                 else value
                 for kind, value in zip(sig.args, args, strict=True)
             ]
-            _Code(builder, vectors, gather, add, *values).write()
+            builder.call(_function(builder.module, gather, add), values)
             return context.get_dummy_value()
 
         return sig, code
@@ -70,8 +74,30 @@ def _make(vectors: int, *, gather: bool = False, add: bool = False) -> Any:
     return product
 
 
+def _function(module: Any, gather: bool, add: bool) -> Any:
+    """Return the function in this module, written at the first call."""
+    name = f"cpcnn_product_{LANES}{'_gather' * gather}{'_add' * add}"
+    if name in module.globals:
+        return module.globals[name]
+    floats, numbers = FLOAT.as_pointer(), INT.as_pointer()
+    step = numbers if gather else INT
+    kinds = [INT, floats, numbers, INT, step, floats, INT, INT, floats, numbers, INT, INT]
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), name)
+    function.linkage = "linkonce_odr"  # once, however many parts of a kernel bring it along
+    function.attributes.add("noinline")
+    builder = ir.IRBuilder(function.append_basic_block())
+    for vectors in range(1, VECTORS):
+        fits = builder.icmp_signed("<=", function.args[0], _int(vectors * LANES))
+        with builder.if_then(fits):
+            _Code(builder, vectors, gather, add, *function.args).write()
+            builder.ret_void()
+    _Code(builder, VECTORS, gather, add, *function.args).write()
+    builder.ret_void()
+    return function
+
+
 class _Code:
-    """The product in LLVM's language: a loop around a block of fused multiply-adds."""
+    """The product for rows of `vectors` vectors: a loop around a block of fused multiply-adds."""
 
     def __init__(
         self,
@@ -131,7 +157,8 @@ class _Code:
         for old_line, new_line in zip(old, new, strict=True):
             for variable, value in zip(old_line, new_line, strict=True):
                 variable.add_incoming(value, loop)
-        builder.cbranch(builder.icmp_signed("<", following, self.depth), loop, after)
+        again = builder.cbranch(builder.icmp_signed("<", following, self.depth), loop, after)
+        again.set_metadata("llvm.loop", _not_unrolled(builder.module))
         builder.position_at_end(after)
         return new
 
@@ -170,28 +197,16 @@ class _Code:
             self.builder.store(value, pointer, align=4)
 
 
+def _not_unrolled(module: Any) -> Any:
+    """Keep the compiler from unrolling a loop: of more than one round it spills registers."""
+    order = module.add_metadata(["llvm.loop.unroll.disable"])
+    loop = module.add_metadata([order, _int(len(module.metadata))])  # a node of its own
+    loop.operands = (loop, order)  # its first part is itself, which makes it a loop's name
+    return loop
+
+
 def _int(value: int) -> Any:
     return ir.Constant(INT, value)
-
-
-_dense = [_make(vectors) for vectors in (1, 2, 3, 4)]
-_gather = [_make(vectors, gather=True) for vectors in (1, 2, 3, 4)]
-_gather_add = [_make(vectors, gather=True, add=True) for vectors in (1, 2, 3, 4)]
-
-
-def _by_width(one: Any, two: Any, three: Any, four: Any) -> Any:
-    @part
-    def product(columns, *arguments):
-        if columns > 3 * LANES:
-            four(columns, *arguments)
-        elif columns > 2 * LANES:
-            three(columns, *arguments)
-        elif columns > LANES:
-            two(columns, *arguments)
-        else:
-            one(columns, *arguments)
-
-    return product
 
 
 # Called with `columns, a, a_rows, a_start, a_step, b, b_start, b_step, c, c_rows, c_start, depth`,
@@ -199,8 +214,8 @@ def _by_width(one: Any, two: Any, three: Any, four: Any) -> Any:
 #     C[c_rows[i] + c_start + j] =
 #         sum over k < depth of A[a_rows[i] + a_start + k * a_step] * B[b_start + k * b_step + j]
 # Rows of C may be the same, and are then written more than once.
-multiply = _by_width(*_dense)
+multiply = _make()
 # The same with an array `a_step`: A[a_rows[i] + a_start + a_step[k]].
-gather_multiply = _by_width(*_gather)
+gather_multiply = _make(gather=True)
 # The same, added to C, whose rows must not be the same.
-gather_multiply_add = _by_width(*_gather_add)
+gather_multiply_add = _make(gather=True, add=True)
