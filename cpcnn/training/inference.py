@@ -74,7 +74,8 @@ class Prepared:
         )
         self._layers = [(layer, _attributes(layer)) for _, layer in root.walk()]
         self._repeats = all(type(layer) in OF_OPS_ALONE for _, layer in self.fused.walk())
-        self._passes: dict[Any, _Pass] = {}
+        self._device: DeviceLike | None = None
+        self._passes: dict[Any, _Pass] = {}  # on that device
 
     def is_of(self, root: Layer) -> bool:
         """Whether these are `root` and the layers inside it, as they are now."""
@@ -94,12 +95,14 @@ class Prepared:
         """
         if not self._repeats or ctx.policy.compute != ctx.policy.parameters:
             return self.fused.forward(x, ctx)[0]
+        if self._device is not ctx.device:
+            self._device, self._passes = ctx.device, {}
         values = [param.value for param in store.params.values()]
         key = (x.shape, x.dtype, ctx.device.exact)
         kept = self._passes.get(key)
-        if kept is None or kept.device is not ctx.device or not _same(kept.values, values):
+        if kept is None or not _same(kept.values, values):
             if kept is not None or len(self._passes) < MOST_SHAPES:
-                self._passes[key] = _Pass(ctx.device, values)
+                self._passes[key] = _Pass(values)
             return self.fused.forward(x, ctx)[0]
         if kept.recording is not None:
             y = kept.recording.repeat(x)
@@ -125,7 +128,6 @@ class Prepared:
 class _Pass:
     """What a pass over images of one shape depends on, and its recording, if there is one."""
 
-    device: DeviceLike
     values: list[Array]  # of the parameters
     recording: Any = None
     is_new: bool = True  # it was not tried to record it

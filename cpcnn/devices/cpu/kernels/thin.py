@@ -18,7 +18,6 @@ from .jit import kernel
 from .vector import (
     INT,
     LANES,
-    VECTOR,
     data_pointer,
     fused_multiply_add,
     mask_of,
