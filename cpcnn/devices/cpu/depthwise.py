@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from ...core.typing import Shape
 from ...core.window import Window
 from .kernels import depthwise as kernels
 from .winograd import NONE
-from .workers import cut, in_threads
+from .workers import cut, in_threads, sum_in_threads
 
 
 def geometry(x_shape: Shape, window: Window) -> tuple[int, ...]:
@@ -66,16 +67,13 @@ def weight_gradient(
     """Return the gradient of the weights: parts of the batch, summed in their order."""
     shape = geometry(x.shape, window)
     pieces = cut(x.shape[0], x.size)
-    partial = np.zeros((len(pieces), *w_shape), np.float32)
-    number = {piece.start: index for index, piece in enumerate(pieces)}
     flat_x, flat_dy = x.reshape(-1), dy.reshape(-1)
 
-    def work(piece: slice) -> None:
-        total = partial[number[piece.start]].reshape(-1)
+    def work(piece: slice, total: NDArray[Any]) -> None:
+        total[...] = 0
         kernels.weight_gradient(flat_x, flat_dy, x.shape[3], shape, total, piece.start, piece.stop)
 
-    in_threads(ctx, work, pieces)
-    return partial.sum(axis=0)
+    return sum_in_threads(ctx, work, pieces, math.prod(w_shape)).reshape(w_shape)
 
 
 def _mirror(window: Window, x_shape: Shape, dy_shape: Shape) -> Window | None:

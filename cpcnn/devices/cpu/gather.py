@@ -17,7 +17,7 @@ from .kernels import gather as kernels
 from .kernels import thin
 from .kernels.product import COLUMNS, ROWS
 from .winograd import FEW_PIXELS, NONE, panels
-from .workers import PARTS, at_once, cut, in_threads
+from .workers import PARTS, at_once, cut, in_threads, sum_in_threads
 
 BLOCK = 1 << 17  # numbers of x
 GRADIENT_BLOCK = 1 << 18  # for the weights' gradient: each block is added to all of its sum
@@ -311,13 +311,9 @@ def weight_gradient(
     numbers, targets = _kernel_rows(plan, filters)
     parts = min(PARTS, max(2, PARTIAL // (rows * filters)))
     pieces = cut(plan.count, plan.work * filters // 16, parts)
-    # one row more than there are: the surplus rows of the last product go there
-    partial = ctx.empty((len(pieces), (rows + 1) * filters), np.float32)
-    number = {piece.start: index for index, piece in enumerate(pieces)}
     flat_x, flat_dy = x.reshape(-1), dy.reshape(-1)
 
-    def work(piece: slice) -> None:
-        total = partial[number[piece.start]]
+    def work(piece: slice, total: NDArray[Any]) -> None:
         total[...] = 0
         scratch = ctx.empty((plan.scratch,), np.float32)
         kernels.weight_gradient(
@@ -326,8 +322,8 @@ def weight_gradient(
             flat_dy, filters // groups, total, targets, piece.start, piece.stop, scratch,
         )  # fmt: skip
 
-    in_threads(ctx, work, pieces)
-    dw = partial[0] if len(pieces) == 1 else partial.sum(axis=0)
+    # one row more than there are: the surplus rows of the last product go there
+    dw = sum_in_threads(ctx, work, pieces, (rows + 1) * filters)
     return dw[: rows * filters].reshape(shape)
 
 

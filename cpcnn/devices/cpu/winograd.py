@@ -15,7 +15,7 @@ from ...core.window import Window
 from .kernels import winograd as kernels
 from .kernels.product import COLUMNS, ROWS
 from .kernels.vector import LANES
-from .workers import PARTS, cut, in_threads
+from .workers import PARTS, cut, in_threads, sum_in_threads
 
 BLOCK = 48  # tiles whose products stay in a core's L2 cache; a multiple of ROWS
 GROUP = 1 << 21  # numbers of transformed tiles, 8 MiB: what may wait for its products in L3 cache
@@ -150,7 +150,7 @@ def _convolve_few(
     ctx: Context, x: NDArray[Any], w: NDArray[Any], p: Plan, finish: tuple[Any, ...]
 ) -> None:
     """All tiles are transformed, then each thread has filters of its own: weights are read once."""
-    tiles = _input_tiles(ctx, x, p, 0, p.tiles, p.tiles)
+    tiles = _transformed(ctx, kernels.input_tiles, x, p.channels, p, 0, p.tiles)
 
     def work(part: slice) -> None:
         scratch = Scratch(ctx, p.tiles)
@@ -183,20 +183,20 @@ def _weights(ctx: Context, w: NDArray[Any], p: Plan) -> NDArray[Any]:
     return weights
 
 
-def _input_tiles(
-    ctx: Context, x: NDArray[Any], p: Plan, first: int, end: int, room: int
+def _transformed(
+    ctx: Context, kernel: Any, array: NDArray[Any], channels: int, p: Plan, first: int, end: int
 ) -> NDArray[Any]:
-    """Transform the tiles of x from `first` to `end`."""
-    tiles = ctx.empty((room_for(room * rounded(p.channels)),), np.float32)
+    """Transform the tiles of x or dy from `first` to `end`, by the kernel for it."""
+    tiles = ctx.empty((room_for(p.group * rounded(channels)),), np.float32)
 
     def work(part: slice) -> None:
         small = Scratch(ctx, 0).small
-        kernels.input_tiles(
-            x, p.geometry, p.channels, tiles, room, first,
+        kernel(
+            array, p.geometry, channels, tiles, p.group, first,
             first + part.start, first + part.stop, small,
         )  # fmt: skip
 
-    in_threads(ctx, work, cut(end - first, (end - first) * kernels.CELLS * p.channels))
+    in_threads(ctx, work, cut(end - first, (end - first) * kernels.CELLS * channels))
     return tiles
 
 
@@ -222,8 +222,12 @@ def gradients(
         weights = NONE if few else _turned_weights(ctx, w.reshape(-1), p)
     for first in range(0, p.tiles, p.group):
         end = min(first + p.group, p.tiles)
-        gradient_tiles = _gradient_tiles(ctx, dy.reshape(-1), p, first, end)
-        input_tiles = _input_tiles(ctx, x.reshape(-1), p, first, end, p.group)
+        gradient_tiles = _transformed(
+            ctx, kernels.gradient_tiles, dy.reshape(-1), p.filters, p, first, end
+        )
+        input_tiles = _transformed(
+            ctx, kernels.input_tiles, x.reshape(-1), p.channels, p, first, end
+        )
         _weight_gradient(ctx, input_tiles, gradient_tiles, p, end - first, dw, first > 0)
         if dx is not None and few:
             _input_gradient_few(ctx, gradient_tiles, w.reshape(-1), p, dx)
@@ -239,14 +243,11 @@ def _gradients_by_image(
     dx = ctx.empty(x.shape, np.float32) if ctx.input_gradient else None
     weights = NONE if dx is None else _turned_weights(ctx, w.reshape(-1), p)
     pieces = cut(p.images, p.tiles * p.channels * p.filters)
-    partial = ctx.empty((len(pieces), *w.shape), np.float32)
-    number = {piece.start: index for index, piece in enumerate(pieces)}
     flat_x, flat_dy, flat_dx = x.reshape(-1), dy.reshape(-1), None if dx is None else dx.reshape(-1)
 
-    def work(images: slice) -> None:
+    def work(images: slice, total: NDArray[Any]) -> None:
         if dx is not None:
             dx[images] = 0
-        total = partial[number[images.start]].reshape(-1)
         scratch = Scratch(ctx, max(BLOCK, CHANNELS))
         input_tiles = ctx.empty((room_for(BLOCK * rounded(p.channels)),), np.float32)
         gradient_tiles = ctx.empty((room_for(BLOCK * rounded(p.filters)),), np.float32)
@@ -272,8 +273,7 @@ def _gradients_by_image(
                     scratch.cells, scratch.rows, scratch.small,
                 )  # fmt: skip
 
-    in_threads(ctx, work, pieces)
-    return dx, partial[0] if len(pieces) == 1 else partial.sum(axis=0)
+    return dx, sum_in_threads(ctx, work, pieces, w.size).reshape(w.shape)
 
 
 def _turned_weights(ctx: Context, w: NDArray[Any], p: Plan) -> NDArray[Any]:
@@ -289,21 +289,6 @@ def _turned_weights(ctx: Context, w: NDArray[Any], p: Plan) -> NDArray[Any]:
     items = panels(p.channels) * (rounded(p.filters) // LANES)
     in_threads(ctx, work, cut(items, weights.size // 4))
     return weights
-
-
-def _gradient_tiles(ctx: Context, dy: NDArray[Any], p: Plan, first: int, end: int) -> NDArray[Any]:
-    """Transform the tiles of dy from `first` to `end`."""
-    tiles = ctx.empty((room_for(p.group * rounded(p.filters)),), np.float32)
-
-    def work(part: slice) -> None:
-        small = Scratch(ctx, 0).small
-        kernels.gradient_tiles(
-            dy, p.geometry, p.filters, tiles, p.group, first,
-            first + part.start, first + part.stop, small,
-        )  # fmt: skip
-
-    in_threads(ctx, work, cut(end - first, (end - first) * kernels.CELLS * p.filters))
-    return tiles
 
 
 def _weight_gradient(

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...core.context import Context
 
@@ -164,6 +165,19 @@ def in_threads(ctx: Context, work: Callable[[slice], None], pieces: list[slice])
         ctx.recorder.note(work, pieces)
     device: Any = ctx.device
     device.workers.run(work, pieces)
+
+
+def sum_in_threads(
+    ctx: Context,
+    work: Callable[[slice, NDArray[Any]], None],
+    pieces: list[slice],
+    size: int,
+) -> NDArray[Any]:
+    """Let `work` write `size` numbers for every piece; return their sum, in the pieces' order."""
+    partial = ctx.empty((len(pieces), size), np.float32)
+    number = {piece.start: index for index, piece in enumerate(pieces)}
+    in_threads(ctx, lambda piece: work(piece, partial[number[piece.start]]), pieces)
+    return partial[0] if len(pieces) == 1 else partial.sum(axis=0)
 
 
 def at_once(ctx: Context, work: Callable[[], None]) -> None:

@@ -18,8 +18,9 @@ from .vector import (
     INT,
     LANES,
     VECTOR,
-    data_pointer,
+    bare,
     fused_multiply_add,
+    integer,
     mask_of,
     masked_load,
     masked_store,
@@ -60,13 +61,8 @@ def _make(*, gather: bool = False, add: bool = False) -> Any:
         sig = types.void(n, a, a_rows, n, step, b, n, n, c, c_rows, n, n)
 
         def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            values = [
-                data_pointer(context, builder, kind, value)
-                if isinstance(kind, types.Array)
-                else value
-                for kind, value in zip(sig.args, args, strict=True)
-            ]
-            builder.call(_function(builder.module, gather, add), values)
+            function = _function(builder.module, gather, add)
+            builder.call(function, bare(context, builder, sig, args))
             return context.get_dummy_value()
 
         return sig, code
@@ -87,7 +83,7 @@ def _function(module: Any, gather: bool, add: bool) -> Any:
     function.attributes.add("noinline")
     builder = ir.IRBuilder(function.append_basic_block())
     for vectors in range(1, VECTORS):
-        fits = builder.icmp_signed("<=", function.args[0], _int(vectors * LANES))
+        fits = builder.icmp_signed("<=", function.args[0], integer(vectors * LANES))
         with builder.if_then(fits):
             _Code(builder, vectors, gather, add, *function.args).write()
             builder.ret_void()
@@ -124,16 +120,16 @@ class _Code:
         self.b = builder.gep(b, [b_start])
         self.a_lines = [self._row(a, a_rows, i) for i in range(ROWS)]
         self.c_lines = [self._row(c, c_rows, i) for i in range(ROWS)]
-        self.mask = mask_of(builder, builder.sub(columns, _int((vectors - 1) * LANES)))
+        self.mask = mask_of(builder, builder.sub(columns, integer((vectors - 1) * LANES)))
 
     def write(self) -> None:
         for i, line in enumerate(self._sums()):
             for j, value in enumerate(line):
-                pointer = vector_at(self.builder, self.c_lines[i], _int(j * LANES))
+                pointer = vector_at(self.builder, self.c_lines[i], integer(j * LANES))
                 self._store(value, pointer, last=j == self.vectors - 1)
 
     def _row(self, base: Any, table: Any, i: int) -> Any:
-        offset = self.builder.load(self.builder.gep(table, [_int(i)]))
+        offset = self.builder.load(self.builder.gep(table, [integer(i)]))
         return self.builder.gep(base, [offset])
 
     def _sums(self) -> list[list[Any]]:
@@ -143,13 +139,13 @@ class _Code:
         builder.branch(loop)
         builder.position_at_end(loop)
         zero = ir.Constant(VECTOR, None)
-        k, b_offset, a_offset = (self._variable(INT, _int(0), before) for _ in range(3))
+        k, b_offset, a_offset = (self._variable(INT, integer(0), before) for _ in range(3))
         old = [
             [self._variable(VECTOR, zero, before) for _ in range(self.vectors)] for _ in range(ROWS)
         ]
         at = builder.load(builder.gep(self.a_step, [k])) if self.gather else a_offset
         new = self._multiply_add(at, b_offset, old)
-        following = builder.add(k, _int(1))
+        following = builder.add(k, integer(1))
         k.add_incoming(following, loop)
         b_offset.add_incoming(builder.add(b_offset, self.b_step), loop)
         a_next = a_offset if self.gather else builder.add(a_offset, self.a_step)
@@ -171,7 +167,7 @@ class _Code:
         builder = self.builder
         line = [
             self._load(
-                vector_at(builder, self.b, builder.add(b_offset, _int(j * LANES))),
+                vector_at(builder, self.b, builder.add(b_offset, integer(j * LANES))),
                 last=j == self.vectors - 1,
             )
             for j in range(self.vectors)
@@ -200,13 +196,9 @@ class _Code:
 def _not_unrolled(module: Any) -> Any:
     """Keep the compiler from unrolling a loop: of more than one round it spills registers."""
     order = module.add_metadata(["llvm.loop.unroll.disable"])
-    loop = module.add_metadata([order, _int(len(module.metadata))])  # a node of its own
+    loop = module.add_metadata([order, integer(len(module.metadata))])  # a node of its own
     loop.operands = (loop, order)  # its first part is itself, which makes it a loop's name
     return loop
-
-
-def _int(value: int) -> Any:
-    return ir.Constant(INT, value)
 
 
 # Called with `columns, a, a_rows, a_start, a_step, b, b_start, b_step, c, c_rows, c_start, depth`,

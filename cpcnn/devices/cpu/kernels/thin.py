@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
@@ -18,8 +17,9 @@ from .jit import kernel
 from .vector import (
     INT,
     LANES,
-    data_pointer,
+    bare,
     fused_multiply_add,
+    integer,
     mask_of,
     masked_load,
     masked_store,
@@ -58,13 +58,7 @@ def _make(channels: int, vectors: int) -> Any:
         )
 
         def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            values = [
-                data_pointer(context, builder, kind, value)
-                if isinstance(kind, types.Array)
-                else value
-                for kind, value in zip(sig.args, args, strict=True)
-            ]
-            _write_loop(builder, channels, vectors, *values)
+            _write_loop(builder, channels, vectors, *bare(context, builder, sig, args))
             return context.get_dummy_value()
 
         return sig, code
@@ -92,17 +86,19 @@ def _write_loop(
     to: Any,
 ) -> None:
     columns = builder.sub(filters, first)
-    masks = [mask_of(builder, builder.sub(columns, _int(v * LANES))) for v in range(vectors)]
-    known = builder.select(has_bias, columns, _int(0))
+    masks = [mask_of(builder, builder.sub(columns, integer(v * LANES))) for v in range(vectors)]
+    known = builder.select(has_bias, columns, integer(0))
     shifts = []
     for v in range(vectors):
-        mask = mask_of(builder, builder.sub(known, _int(v * LANES)))
-        place = vector_at(builder, bias, builder.add(first, _int(v * LANES)))
+        mask = mask_of(builder, builder.sub(known, integer(v * LANES)))
+        place = vector_at(builder, bias, builder.add(first, integer(v * LANES)))
         shifts.append(masked_load(builder, place, mask))
     weights = []
     for k in range(SIDE * SIDE * channels):
-        row = builder.add(builder.mul(filters, _int(k)), first)
-        places = [vector_at(builder, w, builder.add(row, _int(v * LANES))) for v in range(vectors)]
+        row = builder.add(builder.mul(filters, integer(k)), first)
+        places = [
+            vector_at(builder, w, builder.add(row, integer(v * LANES))) for v in range(vectors)
+        ]
         weights.append([masked_load(builder, p, m) for p, m in zip(places, masks, strict=True)])
     lowest = splat(builder, floor)
     image, result = builder.gep(x, [start]), builder.gep(y, [builder.add(to, first)])
@@ -112,13 +108,13 @@ def _write_loop(
     builder.branch(body)
     builder.position_at_end(body)
     number = builder.phi(INT)
-    number.add_incoming(_int(0), before)
+    number.add_incoming(integer(0), before)
     corner = builder.gep(image, [builder.load(builder.gep(pixels, [number]))])
     sums = shifts
     for i in range(SIDE):
-        row = builder.gep(corner, [builder.mul(line, _int(i))])
+        row = builder.gep(corner, [builder.mul(line, integer(i))])
         for j in range(SIDE * channels):
-            factor = splat(builder, builder.load(builder.gep(row, [_int(j)])))
+            factor = splat(builder, builder.load(builder.gep(row, [integer(j)])))
             line_of = weights[i * SIDE * channels + j]
             sums = [
                 fused_multiply_add(builder, factor, weight, total)
@@ -127,15 +123,11 @@ def _write_loop(
     place = builder.gep(result, [builder.load(builder.gep(targets, [number]))])
     for v, (total, mask) in enumerate(zip(sums, masks, strict=True)):
         raised = builder.select(builder.fcmp_ordered("<=", total, lowest), lowest, total)
-        masked_store(builder, raised, vector_at(builder, place, _int(v * LANES)), mask)
-    following = builder.add(number, _int(1))
+        masked_store(builder, raised, vector_at(builder, place, integer(v * LANES)), mask)
+    following = builder.add(number, integer(1))
     number.add_incoming(following, body)
     builder.cbranch(builder.icmp_signed("<", following, count), body, after)
     builder.position_at_end(after)
-
-
-def _int(value: int) -> Any:
-    return ir.Constant(INT, value)
 
 
 _one_channel = _make(1, PAIR)

@@ -59,6 +59,18 @@ def data_pointer(context: Any, builder: Any, array_type: Any, array: Any) -> Any
     return make_array(array_type)(context, builder, array).data
 
 
+def bare(context: Any, builder: Any, sig: Any, args: Any) -> list[Any]:
+    """Return the arguments of an intrinsic, with a pointer to its numbers for every array."""
+    return [
+        data_pointer(context, builder, kind, value) if isinstance(kind, types.Array) else value
+        for kind, value in zip(sig.args, args, strict=True)
+    ]
+
+
+def integer(value: int) -> Any:
+    return ir.Constant(INT, value)
+
+
 def splat(builder: Any, scalar: Any) -> Any:
     undefined = ir.Constant(VECTOR, ir.Undefined)
     first = builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
