@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from cpcnn.jobs.dry_run import DryRunEnded, dry_run
@@ -9,22 +10,25 @@ from cpcnn.jobs.settings import TrainSettings
 
 from .prepared_session import PreparedSession
 from .streams import Streams
-from .views.text import counted
+from .views.text import counted, quoted
 from .views.training import training_view
 
 
 class DryRunSession(PreparedSession):
     """Runs all of a training but the training, and keeps what its events said."""
 
-    def __init__(self, settings: TrainSettings, streams: Streams) -> None:
+    def __init__(
+        self, settings: TrainSettings, streams: Streams, preview: Path | None = None
+    ) -> None:
         super().__init__(streams)
         self.settings = settings
+        self.preview = preview
         self.end: DryRunEnded | None = None
 
     def run(self) -> None:
         """Prepare, and try one batch."""
         with training_view(self.streams) as view:
-            for event in dry_run(self.settings, view.reading):
+            for event in dry_run(self.settings, view.reading, preview=self.preview):
                 self._keep(event)
                 view.show(event)
 
@@ -38,13 +42,15 @@ class DryRunSession(PreparedSession):
         end = self.end
         assert end is not None
         epochs = end.settings.epochs
+        preview = "" if self.preview is None else f"Preview:    {quoted(self.preview)}\n"
+        left = "nothing" if self.preview is None else "nothing else"
         return (
             f"Trainable:  {end.trainable:,} of {end.parameters:,} parameters\n"
             f"Steps:      {counted(epochs, 'epoch')} of "
             f"{counted(end.batches_per_epoch, 'batch', 'batches')}, "
             f"{counted(end.updates, 'update')}\n"
             f"One batch:  loss {end.loss:.4f}, {end.seconds:.3f} s\n"
-            "A dry run: nothing was trained, nothing is left behind."
+            f"{preview}A dry run: nothing was trained, {left} is left behind."
         )
 
     def document(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What all tests share: Hypothesis profiles, what tests count, and a word about the GPU."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import settings
@@ -12,6 +12,14 @@ settings.register_profile("long", settings.get_profile("ci"), max_examples=200)
 settings.load_profile("ci")
 
 COUNTED = "counted: "
+
+
+@pytest.fixture(autouse=True, scope="session")
+def image_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep decoded images of tests out of the user's cache, also in processes that they start."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CPCNN_IMAGE_CACHE", str(tmp_path_factory.mktemp("image-cache")))
+        yield
 
 
 @pytest.fixture

@@ -45,6 +45,7 @@ MAY_IMPORT = {
 OUTSIDE = {
     "numpy": set(MAY_IMPORT),
     "PIL": {"data"},
+    "pyarrow": {"data"},
     "safetensors": {"training", "interop"},
     "threadpoolctl": {"devices"},
     "cupy": {"devices"},
@@ -52,6 +53,7 @@ OUTSIDE = {
     "numba": {"devices"},
     "llvmlite": {"devices"},
     "ml_dtypes": {"core", "devices"},
+    "jinja2": {"jobs"},
     "tomli_w": {"jobs", "cli"},
     "rich": {"cli"},
     "click": {"cli"},

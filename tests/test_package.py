@@ -12,7 +12,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-HEAVY = ("scipy", "numba", "PIL", "rich", "click", "cupy")
+HEAVY = ("scipy", "numba", "PIL", "jinja2", "rich", "click", "cupy")
 SOURCES = [*sorted((ROOT / "cpcnn").rglob("*.py")), *sorted((ROOT / "cli").rglob("*.py"))]
 
 
@@ -61,7 +61,7 @@ def wheel_names_of_the_tree() -> set[str]:
     names = set()
     for folder, package in (("cpcnn", "cpcnn"), ("cli", "cpcnn_cli")):
         for path in (ROOT / folder).rglob("*"):
-            if path.suffix in {".py", ".cu", ".cuh", ".json"} or path.name == "py.typed":
+            if path.suffix in {".py", ".cu", ".cuh", ".html", ".json"} or path.name == "py.typed":
                 names.add(f"{package}/{path.relative_to(ROOT / folder).as_posix()}")
     return names
 

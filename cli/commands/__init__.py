@@ -11,6 +11,7 @@ COMMANDS = {
     "train": ("train", "Train a classifier on a folder of images."),
     "eval": ("evaluate", "Per-class report of a trained model (also: val)."),
     "predict": ("predict", "Classify images."),
+    "check": ("check", "Find what is wrong with a folder of images."),
     "summary": ("summary", "Layers, parameters and memory of a model."),
     "devices": ("devices", "Show what can compute here, and why not."),
     "demo": ("demo", "Make a small image folder, train on it, evaluate."),

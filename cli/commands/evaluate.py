@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from cpcnn.jobs.settings import ON_ERROR
+from cpcnn.jobs.settings import CACHES, ON_ERROR
 
 from ..options import Choice, output_options, path_type
 from ..streams import Streams
@@ -30,6 +30,13 @@ from ..streams import Streams
     show_default=True,
     metavar="N",
     help="Images at a time.",
+)
+@click.option(
+    "--cache",
+    type=Choice(CACHES),
+    default="auto",
+    show_default=True,
+    help="Where decoded images are kept, as in training.",
 )
 @click.option(
     "-j",
@@ -67,6 +74,13 @@ from ..streams import Streams
 @click.option(
     "--allow-nested", is_flag=True, help="Accept folders of folders inside class folders."
 )
+@click.option(
+    "--include",
+    multiple=True,
+    metavar="GLOB",
+    help="Only files that match, as in training; a run's own data is read as the run did.",
+)
+@click.option("--exclude", multiple=True, metavar="GLOB", help="No files that match.")
 @click.option("--strict-split", is_flag=True, help="Refuse images that the model was trained on.")
 @click.option(
     "-o",
@@ -80,7 +94,7 @@ def command(streams: Streams, model: Path | None, data: Path | None, **values: A
     """Show precision, recall and F1 of every class.
 
     MODEL is a checkpoint file or a run directory, by default the last run in runs/. DATA is a
-    folder of images, by default the one that MODEL was trained on.
+    folder of images, a list of them or a tar file, by default what MODEL was trained on.
     """
     from cpcnn.jobs.evaluate import EvaluateSettings
     from cpcnn.jobs.model_source import is_model

@@ -98,9 +98,9 @@ def command(
     """Classify images and print path, class and probability of each.
 
     MODEL is a checkpoint file or a run directory, by default the last run in runs/. IMAGES are
-    files, folders, patterns, or - for a list of paths on standard input. The lines are in their
-    order. An image that cannot be read gets a line that says so; the exit code is 3 if that is all
-    of them.
+    files, folders, tar files, patterns, or - for a list of paths on standard input. The lines are
+    in their order. An image that cannot be read gets a line that says so; the exit code is 3 if
+    that is all of them.
     """
     from cpcnn.jobs.image_paths import LIST
     from cpcnn.jobs.model_source import is_model

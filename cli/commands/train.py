@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from cpcnn.jobs.settings import (
+    AUGMENTS,
+    CACHES,
     CHANNELS,
+    LOSSES,
     MONITORS,
     ON_ERROR,
     OPTIMIZERS,
     RESIZES,
+    SAMPLERS,
     SCHEDULES,
     TrainSettings,
 )
@@ -46,6 +50,10 @@ SECTIONS = {
         "resize",
         "val_fraction",
         "group_by",
+        "folds",
+        "fold",
+        "include",
+        "exclude",
         "limit",
         "on_error",
         "allow_empty_classes",
@@ -63,22 +71,46 @@ SECTIONS = {
         "weight_decay",
         "label_smoothing",
         "class_weights",
+        "sampler",
+        "loss",
+        "focal_gamma",
         "ema",
         "accumulate",
         "clip_norm",
         "monitor",
         "patience",
     ),
-    "Augmentation": ("flip", "vertical_flip", "shift", "rotation", "shear_range", "zoom_range"),
+    "Augmentation": (
+        "augment",
+        "flip",
+        "vertical_flip",
+        "shift",
+        "rotation",
+        "shear_range",
+        "zoom_range",
+        "random_crop",
+        "brightness",
+        "contrast",
+        "saturation",
+        "hue",
+        "rand_augment",
+        "rand_augment_steps",
+        "trivial_augment",
+        "erasing",
+        "mixup",
+        "cutmix",
+    ),
     "Run": (
         "output",
         "name",
         "config",
         "resume",
         "dry_run",
+        "preview",
         "seed",
         "device",
         "exact",
+        "cache",
         "workers",
         "threads",
     ),
@@ -119,6 +151,22 @@ SECTIONS = {
     help="Weights of the classes in the loss: N / (classes x images of the class), "
     "or a CSV (class,weight) or TOML file.",
 )
+@option(
+    "--sampler",
+    type=Choice(SAMPLERS),
+    help="How an epoch is made up: every image once, or all classes equally often.",
+)
+@option(
+    "--loss",
+    type=Choice(LOSSES),
+    help="focal lets images that are classified well already count little.",
+)
+@option(
+    "--focal-gamma",
+    type=float,
+    metavar="X",
+    help="How little, in --loss focal: 2 by default, 0 is cross-entropy.",
+)
 @option("--ema", type=float, metavar="DECAY", help="Average the weights, such as 0.999.")
 @option("--accumulate", type=int, metavar="N", help="Batches for an update.")
 @option("--clip-norm", type=float, metavar="X", help="Largest norm of all gradients together.")
@@ -145,8 +193,14 @@ SECTIONS = {
 )
 @option("--channels", type=Choice(CHANNELS), help="1 = grey, 3 = colour.")
 @option("--resize", type=Choice(RESIZES), help="How images become square; kept with the model.")
+@option(
+    "--augment",
+    type=Choice(AUGMENTS),
+    help="How strongly images are changed while training, a preset that the options below alter: "
+    "light flips and shifts; medium crops and changes colours; strong is for long trainings.",
+)
 @option("--flip/--no-flip", help="Random horizontal flip. Turn it off where left and right matter.")
-@option("--vertical-flip", is_flag=True, help="Random vertical flip.")
+@option("--vertical-flip/--no-vertical-flip", help="Random vertical flip.")
 @option("--shift", type=float, metavar="X", help="Random shift, as a fraction of the side.")
 @option("--rotation", type=float, metavar="DEG", help="Random rotation, in degrees either way.")
 @option(
@@ -157,6 +211,45 @@ SECTIONS = {
 )
 @option(
     "--zoom-range", type=float, metavar="Z", help="Random zoom: both axes drawn from 1-Z to 1+Z."
+)
+@option(
+    "--random-crop",
+    type=float,
+    metavar="X",
+    help="Random resized crop: a part of at least X of the area, such as 0.35, fills the image.",
+)
+@option("--brightness", type=float, metavar="X", help="Factor of brightness, from 1-X to 1+X.")
+@option("--contrast", type=float, metavar="X", help="Factor of contrast, from 1-X to 1+X.")
+@option("--saturation", type=float, metavar="X", help="Factor of saturation, from 1-X to 1+X.")
+@option("--hue", type=float, metavar="DEG", help="Turn of all colours, in degrees either way.")
+@option(
+    "--rand-augment",
+    type=int,
+    metavar="M",
+    help="RandAugment: changes drawn from a list, of magnitude M from 1 to 30.",
+)
+@option(
+    "--rand-augment-steps",
+    type=int,
+    metavar="N",
+    help="Changes that RandAugment makes: 2 unless given.",
+)
+@option(
+    "--trivial-augment/--no-trivial-augment",
+    help="TrivialAugment: one change of that list, of any magnitude.",
+)
+@option("--erasing", type=float, metavar="P", help="Random erasing of a box, with probability P.")
+@option(
+    "--mixup",
+    type=float,
+    metavar="ALPHA",
+    help="MixUp: images and labels mixed with another's, by a share of Beta(ALPHA, ALPHA).",
+)
+@option(
+    "--cutmix",
+    type=float,
+    metavar="ALPHA",
+    help="CutMix: a box filled with another image; with --mixup, each for half of the images.",
 )
 @option(
     "--limit",
@@ -173,9 +266,34 @@ SECTIONS = {
 @option(
     "--group-by",
     metavar="REGEX|COLUMN",
-    help="Hold out whole groups: a pattern in the file's path, or a column of metadata.csv.",
+    help="Hold out whole groups: a pattern in the file's path, or a column of the table.",
+)
+@option(
+    "--folds",
+    type=int,
+    metavar="K",
+    help="Cross-validate: train K runs, each validated on another part of the images.",
+)
+@option("--fold", type=int, metavar="I", help="Train only the I-th of --folds, as a plain run.")
+@option(
+    "--include",
+    multiple=True,
+    metavar="GLOB",
+    help="Only files that match, such as 'cat/**/*.png' or '*_front.jpg'; may be repeated.",
+)
+@option(
+    "--exclude",
+    multiple=True,
+    metavar="GLOB",
+    help="No files that match, such as thumbs or '*_mask.png'; may be repeated.",
 )
 @option("--seed", type=int, metavar="N", help="Same seed, same result.")
+@option(
+    "--cache",
+    type=Choice(CACHES),
+    help="Where decoded images are kept: in memory, for this run; on the disk, for later ones too; "
+    "auto is both, and the disk alone for more than fits in memory.",
+)
 @option("-j", "--workers", type=int, metavar="N", help="Threads that read images.")
 @option(
     "--exact",
@@ -203,19 +321,33 @@ SECTIONS = {
     "its paths start from the working directory.",
 )
 @click.option("--dry-run", is_flag=True, help="Check everything, try one batch, and leave nothing.")
+@click.option(
+    "--preview",
+    type=path_type(),
+    metavar="FILE",
+    help="With --dry-run: draw some images, each as it is and as training will see it, as a PNG.",
+)
 @resume_option
 @output_options
 def command(
-    streams: Streams, data: Path | None, config: Path | None, dry_run: bool, **values: Any
+    streams: Streams,
+    data: Path | None,
+    config: Path | None,
+    dry_run: bool,
+    preview: Path | None,
+    **values: Any,
 ) -> int | None:
     """Train a classifier on the folder DATA.
 
-    DATA holds one folder of images per class, or train/, val/ and test/ folders that do.
+    DATA holds one folder of images per class, or train/, val/ and test/ folders that do; or images
+    and a table, metadata.csv; or tar files. It may also be a list of images or a tar file itself.
     """
     if values["resume"] is not None:
         return resume(resume_settings(data, values), streams)
+    if preview is not None and not dry_run:
+        raise click.UsageError("--preview goes with --dry-run.")
     settings = _settings(data, config, values)
-    return try_out(settings, streams) if dry_run else run(settings, streams)
+    return try_out(settings, streams, preview) if dry_run else run(settings, streams)
 
 
 def _settings(data: Path | None, config: Path | None, values: dict[str, Any]) -> TrainSettings:
@@ -233,6 +365,8 @@ def _settings(data: Path | None, config: Path | None, values: dict[str, Any]) ->
 
 def run(settings: TrainSettings, streams: Streams) -> int:
     """Train, show how it goes, and return the exit code."""
+    if settings.folds is not None and settings.fold is None:
+        return cross_validate(settings, streams)
     from cpcnn.jobs.train import train_folder
 
     from ..training_session import TrainingSession
@@ -240,15 +374,32 @@ def run(settings: TrainSettings, streams: Streams) -> int:
     return show(TrainingSession(lambda progress: train_folder(settings, progress), streams))
 
 
-def try_out(settings: TrainSettings, streams: Streams) -> int:
-    """Do all but the training, and say what it would be."""
+def cross_validate(settings: TrainSettings, streams: Streams) -> int:
+    """Train all folds, show how it goes, and return the exit code."""
+    from cpcnn.jobs.folds import train_folds
+
+    from ..folds_session import FoldsSession
+
+    return show(FoldsSession(lambda progress: train_folds(settings, progress), streams))
+
+
+def try_out(settings: TrainSettings, streams: Streams, preview: Path | None) -> int:
+    """Do all but the training, of the first fold if there are several, and say what it would be."""
+    if settings.folds is not None and settings.fold is None:
+        settings = replace(settings, fold=1)
     from ..dry_run_session import DryRunSession
 
-    return show(DryRunSession(settings, streams))
+    return show(DryRunSession(settings, streams, preview))
 
 
 def resume(settings: ResumeSettings, streams: Streams) -> int:
     """Go on with a run, show how it goes, and return the exit code."""
+    from cpcnn.jobs.folds import is_to_resume, resume_folds
+
+    if is_to_resume(settings):
+        from ..folds_session import FoldsSession
+
+        return show(FoldsSession(lambda progress: resume_folds(settings, progress), streams))
     from cpcnn.jobs.resume import resume_training
 
     from ..training_session import TrainingSession

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any, Literal, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from ..core.errors import DataError, UsageError
+from .cache import ImageCache, ImageStore
 from .decode import BadImage
 from .image_folder import Sample, empty_classes
-from .manifest import sha256_of
 from .memory import available_memory
 from .preprocess import Preprocessing
-from .statistics import measure_statistics
+from .reading import Reading, chunks
+from .statistics import measure_statistics, statistics_of_sums
 
 MEMORY_SHARE = 4  # a quarter of the available memory
-CHUNK_BYTES = 1 << 20  # decoded pixels per task: short enough to stop quickly
-LARGEST_CHUNK = 256
 BAD_SHOWN = 10
+
+# Where decoded images are kept, by the name of the choice.
+KEPT = ("auto", "memory", "disk", "off")
 
 Progress = Callable[[int, int], None]
 
@@ -42,10 +45,16 @@ class Dataset(Protocol):
 class ImageDataset:
     """Image files, checked and decoded once by `prepare`, before any training starts.
 
-    The decoded images are kept as uint8 if they fit `memory_limit` bytes (by default a quarter of
-    the available memory); else `gather` decodes them again each time. `bad` lists the files that
-    `prepare` could not read; `samples` and `labels` hold the others. `digests` has the SHA-256 of
-    each of their files, if `prepare` was asked for them.
+    `kept` says where the decoded images (uint8) are afterwards. "memory" keeps them in memory if
+    they fit `memory_limit` bytes (by default a quarter of the available memory). "disk" maps them
+    from files of the `cache`, by default the user's: the system holds as much of them in memory
+    as it has to spare, and gives it back when it needs it. "auto" keeps them in memory if they fit,
+    else on the disk, and in either case takes them from the cache when they are there, and leaves
+    them there for the next run. "off" keeps nothing. What is not kept is decoded again by every
+    `gather`, which gives the same images.
+
+    `bad` lists the files that `prepare` could not read; `samples` and `labels` hold the others.
+    `digests` has the SHA-256 of each of their files, if `prepare` was asked for them.
     """
 
     def __init__(
@@ -55,16 +64,25 @@ class ImageDataset:
         preprocessing: Preprocessing,
         *,
         memory_limit: int | None = None,
+        kept: str = "memory",
+        cache: ImageCache | None = None,
     ) -> None:
+        if kept not in KEPT:
+            raise UsageError(f"images are kept in one of {', '.join(KEPT)}, not {kept!r}.")
         self.samples = tuple(samples)
         self.classes = tuple(classes)
         self.preprocessing = preprocessing
         self.labels = _label_indices(self.samples, self.classes)
         self.bad: list[BadImage] = []
         self.digests: tuple[str, ...] = ()
+        self.kept = kept
         self._memory_limit = memory_limit
+        self._cache = cache
         self._images: NDArray[np.uint8] | None = None
         self._rows: NDArray[np.int64] | None = None  # of the good samples, where some are bad
+        self._sums: tuple[NDArray[np.uint64], NDArray[np.uint64]] | None = None
+        self._store: ImageStore | None = None
+        self._places: NDArray[np.int64] | None = None  # of the good samples in the store
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -73,8 +91,13 @@ class ImageDataset:
 
     @property
     def in_memory(self) -> bool:
-        """Whether the decoded images are kept."""
+        """Whether the decoded images are kept in memory."""
         return self._images is not None
+
+    @property
+    def on_disk(self) -> int:
+        """The number of images that are mapped from the disk."""
+        return 0 if self._places is None else int((self._places >= 0).sum())
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -87,7 +110,7 @@ class ImageDataset:
         progress: Progress | None = None,
         digests: bool = False,
     ) -> None:
-        """Decode every file once, in `workers` threads; `progress(done, total)` is called here.
+        """Read every file once, in `workers` threads; `progress(done, total)` is called here.
 
         With `digests` the content of each file is hashed by the same threads.
 
@@ -96,27 +119,31 @@ class ImageDataset:
         """
         if on_error not in ("skip", "fail"):
             raise UsageError(f"on_error must be 'skip' or 'fail', not {on_error!r}.")
-        images = self._allocate()
-        hashes = [""] * len(self) if digests else None
-        bad: dict[int, BadImage] = {}
-        for done, failures in self._decode_all(images, hashes, workers):
-            bad.update(failures)
+        reading = Reading(
+            self.samples,
+            self.preprocessing,
+            images=self._allocate(),
+            cache=self._cache_in_use(),
+            hashed=digests,
+        )
+        for done in reading.read(workers):
             if progress is not None:
                 progress(done, len(self))
+        bad = [reading.bad[position] for position in sorted(reading.bad)]
         if bad and on_error == "fail":
-            raise _bad_files(self._in_order(bad), len(self))
+            raise _bad_files(bad, len(self))
         if len(bad) == len(self):
-            raise _nothing_left(self._in_order(bad))
-        self.digests = tuple(hashes or ())
-        self._keep(images, bad)
+            raise _nothing_left(bad)
+        self._keep(reading, bad, digests)
 
     def gather(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return the images of `index` (B,) as a new uint8 array (B, H, W, C)."""
         if self._images is not None:
             return self._images.take(index if self._rows is None else self._rows[index], axis=0)
         out = np.empty((len(index), *self.image_shape), np.uint8)
-        for row, position in enumerate(index):
-            out[row] = self.preprocessing.load(self.samples[position].path)
+        for row, position in enumerate(index.tolist()):
+            if not self._read_kept(position, out[row]):
+                out[row] = self.preprocessing.load(self.samples[position].path)
         return out
 
     def check_classes(self) -> None:
@@ -127,103 +154,55 @@ class ImageDataset:
 
     def measure(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return the exact (mean, std) per channel of all images."""
-        chunks = _chunks(len(self), self.image_shape)
-        return measure_statistics(self.gather(np.arange(c.start, c.stop)) for c in chunks)
+        if self._sums is None:
+            pieces = chunks(len(self), self.image_shape)
+            return measure_statistics(self.gather(np.arange(c.start, c.stop)) for c in pieces)
+        first, second = (sums.sum(axis=0, dtype=np.uint64) for sums in self._sums)
+        return statistics_of_sums(len(self) * prod(self.image_shape[:2]), first, second)
+
+    def _read_kept(self, position: int, out: NDArray[np.uint8]) -> bool:
+        """Copy an image from the disk cache to `out`; False if it is not there, or damaged."""
+        if self._store is None or self._places is None:
+            return False
+        place = int(self._places[position])
+        if place < 0:
+            return False
+        if self._store.read(place, out):
+            return True
+        self._places[position] = -1
+        return False
 
     def _allocate(self) -> NDArray[np.uint8] | None:
+        if self.kept in ("disk", "off"):
+            return None
         limit = self._memory_limit
         if limit is None:
             limit = available_memory() // MEMORY_SHARE
         shape = (len(self), *self.image_shape)
-        return np.empty(shape, np.uint8) if np.prod(shape, dtype=np.int64) <= limit else None
+        return np.empty(shape, np.uint8) if prod(shape) <= limit else None
 
-    def _decode_all(
-        self, images: NDArray[np.uint8] | None, hashes: list[str] | None, workers: int
-    ) -> Iterator[tuple[int, dict[int, BadImage]]]:
-        """Decode chunk by chunk in threads; yield the number of files done and new failures."""
-        from concurrent.futures import ThreadPoolExecutor, as_completed
+    def _cache_in_use(self) -> ImageCache | None:
+        if self.kept in ("memory", "off"):
+            return None
+        return ImageCache() if self._cache is None else self._cache
 
-        chunks = _chunks(len(self), self.image_shape)
-        pool = ThreadPoolExecutor(max(1, workers), thread_name_prefix="cpcnn-decode")
-        done = 0
-        try:
-            tasks = {
-                pool.submit(self._decode_chunk, chunk, images, hashes): chunk for chunk in chunks
-            }
-            for task in as_completed(tasks):
-                done += len(tasks[task])
-                yield done, task.result()
-        finally:
-            # After an error or Ctrl-C only the few chunks in progress are waited for.
-            pool.shutdown(wait=True, cancel_futures=True)
-
-    def _decode_chunk(
-        self, chunk: range, images: NDArray[np.uint8] | None, hashes: list[str] | None
-    ) -> dict[int, BadImage]:
-        bad = {}
-        for position in chunk:
-            try:
-                image = self.preprocessing.load(self.samples[position].path)
-            except BadImage as error:
-                bad[position] = error
-                continue
-            if images is not None:
-                images[position] = image
-            if hashes is not None:  # the file was read just now: it comes from the system's cache
-                hashes[position] = sha256_of(self.samples[position].path)
-        return bad
-
-    def _keep(self, images: NDArray[np.uint8] | None, bad: dict[int, BadImage]) -> None:
-        """Drop the bad samples; their rows of `images` stay, unused."""
-        self._images = images
-        self._rows = None
-        self.bad = self._in_order(bad)
-        if bad:
-            self._rows = np.setdiff1d(np.arange(len(self)), list(bad))
-            self.samples = tuple(self.samples[row] for row in self._rows)
-            if self.digests:
-                self.digests = tuple(self.digests[row] for row in self._rows)
-            self.labels = self.labels[self._rows]
-
-    @staticmethod
-    def _in_order(bad: dict[int, BadImage]) -> list[BadImage]:
-        return [bad[position] for position in sorted(bad)]
-
-
-class ArrayDataset:
-    """Images already in an array (N, H, W, C) of any dtype, with integer or one-hot labels."""
-
-    in_memory = True
-
-    def __init__(
-        self, images: ArrayLike, labels: ArrayLike, classes: Sequence[str] | None = None
-    ) -> None:
-        self.images = np.asarray(images)
-        if self.images.ndim != 4:
-            raise DataError(
-                f"images must have the shape (N, H, W, C), not {self.images.shape}.",
-                suggestion="Grey images need a last axis: images[..., None]; "
-                "a single image a first: image[None].",
-            )
-        self.labels, count = _class_indices(np.asarray(labels))
-        if len(self.labels) != len(self.images):
-            raise DataError(f"{len(self.images)} images, but {len(self.labels)} labels.")
-        self.classes = tuple(map(str, range(count))) if classes is None else tuple(classes)
-        if len(self.classes) < count:
-            raise DataError(f"labels name {count} classes, but {len(self.classes)} are given.")
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """(height, width, channels) of every image."""
-        height, width, channels = self.images.shape[1:]
-        return height, width, channels
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def gather(self, index: NDArray[np.int64]) -> NDArray[Any]:
-        """Return the images of `index` (B,) as a new array (B, H, W, C)."""
-        return self.images.take(index, axis=0)
+    def _keep(self, reading: Reading, bad: list[BadImage], digests: bool) -> None:
+        """Drop the bad samples; their rows of the images in memory stay, unused."""
+        self.bad = bad
+        good = np.setdiff1d(np.arange(len(self)), list(reading.bad)) if bad else None
+        rows: NDArray[np.int64] | slice = slice(None) if good is None else good
+        self._images, self._rows = reading.images, good
+        self._sums = reading.first[rows], reading.second[rows]
+        self._store = self._places = None
+        if reading.store is not None and reading.images is None:
+            self._store, self._places = reading.store, reading.places[rows]
+            reading.store.hold(self._places)
+        if reading.store is not None:
+            reading.store.release()
+        self.digests = _in_hexadecimal(reading.digests[rows]) if digests else ()
+        if good is not None:
+            self.samples = tuple(self.samples[row] for row in good)
+            self.labels = self.labels[good]
 
 
 def _label_indices(samples: Sequence[Sample], classes: Sequence[str]) -> NDArray[np.int64]:
@@ -237,35 +216,9 @@ def _label_indices(samples: Sequence[Sample], classes: Sequence[str]) -> NDArray
     return np.array([positions[sample.label] for sample in samples], dtype=np.int64)
 
 
-def _class_indices(labels: NDArray[Any]) -> tuple[NDArray[np.int64], int]:
-    """Return int64 labels (N,) and the number of classes, from integers or one-hot rows."""
-    if labels.ndim == 2 and labels.shape[1] > 1:
-        return _from_one_hot(labels), labels.shape[1]
-    if labels.ndim == 2:
-        labels = labels[:, 0]
-    if labels.ndim != 1:
-        raise DataError(f"labels must have the shape (N,) or (N, classes), not {labels.shape}.")
-    if labels.dtype.kind not in "biuf":
-        raise DataError(f"labels must be class numbers or one-hot rows, not {labels.dtype}.")
-    indices = labels.astype(np.int64)
-    if (indices != labels).any() or (indices < 0).any():
-        raise DataError("class numbers must be whole and not negative.")
-    return indices, int(indices.max(initial=-1)) + 1
-
-
-def _from_one_hot(labels: NDArray[Any]) -> NDArray[np.int64]:
-    indices: NDArray[np.int64] = labels.argmax(axis=1)
-    if not np.array_equal(np.eye(labels.shape[1])[indices], labels):
-        raise DataError(
-            f"labels of shape {labels.shape} must be one-hot rows: a single 1, all else 0."
-        )
-    return indices
-
-
-def _chunks(length: int, image_shape: tuple[int, int, int]) -> list[range]:
-    image_bytes = int(np.prod(image_shape))
-    size = min(max(CHUNK_BYTES // image_bytes, 1), LARGEST_CHUNK)
-    return [range(start, min(start + size, length)) for start in range(0, length, size)]
+def _in_hexadecimal(digests: NDArray[np.uint8]) -> tuple[str, ...]:
+    text, width = digests.tobytes().hex(), 2 * digests.shape[1]
+    return tuple(text[start : start + width] for start in range(0, len(text), width))
 
 
 def _bad_files(bad: Sequence[BadImage], total: int) -> DataError:

@@ -7,15 +7,17 @@ import re
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import DataError, UsageError
+from .shard_path import ShardPath
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -30,6 +32,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
 ORIENTATION_TAG = 0x0112
 SIDEWAYS_ORIENTATIONS = frozenset({5, 6, 7, 8})
+EMPTY = "it is empty (0 bytes)"
+CUT_SHORT = "it is cut short or damaged"
 TRUNCATED = re.compile("truncat|broken data stream|unrecognized data stream|bytes not processed")
 
 
@@ -54,6 +58,7 @@ class Header:
 def decode(path: Path, channels: int) -> NDArray[np.uint8]:
     """Decode an image file to uint8 (height, width, channels), upright, as RGB (3) or grey (1).
 
+    The path may be a `ShardPath`, of a file in a tar file; that holds for all of this module.
     The EXIF orientation is applied; of an animation the first frame counts; colour profiles are
     ignored. Transparent pixels are laid over white. Of 16-bit values the upper 8 bits are kept;
     32-bit integers are read as 16-bit values. Floating-point pixels span 0 to 1 if none is above 1,
@@ -66,20 +71,22 @@ def decode_image(path: Path, channels: int) -> Image:
     """Decode an image file as `decode` does, to a Pillow image of mode "RGB" or "L"."""
     if channels not in (1, 3):
         raise UsageError(f"images have 1 channel (grey) or 3 (RGB), not {channels}.")
-    with _opened(path) as image:
-        image.load()
-        # TIFF files are turned by `load`, which also takes the tag away: look after loading.
-        upright = _turn(image, _orientation(image))
-        return _to_mode(upright, "RGB" if channels == 3 else "L")
+    with opened_image(path) as image:
+        return decoded(image, channels)
+
+
+def decoded(image: Image, channels: int) -> Image:
+    """Decode an opened image as `decode_image` does; not outside the block that opened it."""
+    image.load()
+    # TIFF files are turned by `load`, which also takes the tag away: look after loading.
+    upright = _turn(image, orientation_of(image))
+    return _to_mode(upright, "RGB" if channels == 3 else "L")
 
 
 def read_header(path: Path) -> Header:
     """Read an image's size (as displayed) and kind without decoding its pixels; raises BadImage."""
-    with _opened(path) as image:
-        width, height = _stored_size(image)
-        if _orientation(image) in SIDEWAYS_ORIENTATIONS:
-            width, height = height, width
-        return Header(width, height, _is_grey(image))
+    with opened_image(path) as image:
+        return Header(*displayed_size(image), _is_grey(image))
 
 
 def image_to_array(image: Image) -> NDArray[np.uint8]:
@@ -89,13 +96,16 @@ def image_to_array(image: Image) -> NDArray[np.uint8]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image]:
-    """Open an image for the duration of a block; everything that goes wrong becomes BadImage."""
+def opened_image(path: Path, data: bytes | None = None) -> Iterator[Image]:
+    """Open an image for the duration of a block; everything that goes wrong becomes BadImage.
+
+    `data` is the file's content, where it has been read already.
+    """
     from PIL import Image
 
     _silence_pillow()
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with _file_of(path, data) as file, Image.open(file, formats=FORMATS) as image:
             if 0 in image.size:
                 raise BadImage(path, f"it has no pixels ({image.width}x{image.height})")
             yield image
@@ -104,6 +114,13 @@ def _opened(path: Path) -> Iterator[Image]:
     # Hostile and damaged files leave Pillow's parsers through almost any exception.
     except Exception as error:
         raise BadImage(path, _reason(path, error)) from error
+
+
+def _file_of(path: Path, data: bytes | None) -> AbstractContextManager[Path | IO[bytes]]:
+    """Return what Pillow opens: the path, the content, or the part of a tar file where it lies."""
+    if data is not None:
+        return nullcontext(BytesIO(data))
+    return path.open("rb") if isinstance(path, ShardPath) else nullcontext(path)
 
 
 _PILLOW = re.compile(r"PIL\.")
@@ -141,7 +158,7 @@ def _reason(path: Path, error: Exception) -> str:
         return f"it cannot be opened ({error.strerror})"
     detail = " ".join(str(error).split()) or type(error).__name__
     if TRUNCATED.search(detail.lower()):
-        return f"it is cut short or damaged ({detail})"
+        return f"{CUT_SHORT} ({detail})"
     return f"it cannot be decoded ({detail})"
 
 
@@ -149,8 +166,14 @@ def _unidentified(path: Path) -> str:
     with path.open("rb") as file:
         start = file.read(12)
     if not start:
-        return "it is empty (0 bytes)"
+        return EMPTY
     return f"its content is not a readable image (it begins with {start!r})"
+
+
+def displayed_size(image: Image) -> tuple[int, int]:
+    """Return (width, height) of an opened image, which need not be loaded, as it is displayed."""
+    width, height = _stored_size(image)
+    return (height, width) if orientation_of(image) in SIDEWAYS_ORIENTATIONS else (width, height)
 
 
 def _stored_size(image: Image) -> tuple[int, int]:
@@ -162,7 +185,8 @@ def _stored_size(image: Image) -> tuple[int, int]:
     return image.size
 
 
-def _orientation(image: Image) -> int:
+def orientation_of(image: Image) -> int:
+    """Return the EXIF orientation of an opened image, 1 to 8; loading may take it away (TIFF)."""
     try:
         return int(image.getexif().get(ORIENTATION_TAG, 1))
     # Damaged metadata does not make a bad image, and the EXIF parser raises many kinds.

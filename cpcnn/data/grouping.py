@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from unicodedata import normalize
 
 from ..core.errors import UsageError
 from .image_folder import ImageFolder, Sample, counted, listing
-from .metadata import FILE_NAME, GROUP, TABLE, ImageTable
+from .image_table import FILE_NAME, GROUP, ImageTable, in_nfc
 
 NAMES_SHOWN = 3
 
@@ -40,7 +41,7 @@ def choose_grouping(folder: ImageFolder, by: str | None = None) -> Grouping | No
     if by is None:
         return None
     if table is not None and by in table.columns and by != FILE_NAME:
-        return Grouping(f"the column {by} of {TABLE}", _by_column(table, by))
+        return Grouping(f"the column {by} of {table.path.name}", _by_column(table, by))
     grouping = Grouping(f"the pattern '{by}'", _by_pattern(folder, by))
     if not any(grouping.find(sample) for part in folder.splits.values() for sample in part):
         raise UsageError(
@@ -51,8 +52,8 @@ def choose_grouping(folder: ImageFolder, by: str | None = None) -> Grouping | No
 
 def _by_column(table: ImageTable, column: str) -> Callable[[Sample], str]:
     def find(sample: Sample) -> str:
-        row = table.row(sample.path)
-        return row.cells[column] if row is not None else ""
+        place = table.place(sample.name_in(table.base))
+        return "" if place is None else table.cell(place, column)
 
     return find
 
@@ -66,8 +67,7 @@ def _by_pattern(folder: ImageFolder, text: str) -> Callable[[Sample], str]:
         ) from None
 
     def find(sample: Sample) -> str:
-        path = sample.path.relative_to(folder.root).as_posix()
-        match = pattern.search(normalize("NFC", path))
+        match = pattern.search(in_nfc(sample.name_in(folder.root)))
         if match is None:
             return ""
         first = match[1] if pattern.groups else None
@@ -78,11 +78,11 @@ def _by_pattern(folder: ImageFolder, text: str) -> Callable[[Sample], str]:
 
 def _hint(folder: ImageFolder) -> str:
     example = next(sample for part in folder.splits.values() for sample in part)
-    path = example.path.relative_to(folder.root).as_posix()
+    path = example.name_in(folder.root)
     hint = f"It is searched in paths like {path!r}; 'track\\d+', for instance, finds track7."
     if folder.table is not None:
         columns = (name for name in folder.table.columns if name)
-        hint += f" The columns of {TABLE} are {listing(columns)}."
+        hint += f" The columns of {folder.table.path.name} are {listing(columns)}."
     return hint
 
 
@@ -93,7 +93,7 @@ def group_images(folder: ImageFolder, grouping: Grouping) -> tuple[ImageFolder, 
     sides of the folder's own splits, which are never changed.
     """
     splits = {
-        split: tuple(replace(sample, group=grouping.find(sample)) for sample in samples)
+        split: tuple(sample.in_group(sys.intern(grouping.find(sample))) for sample in samples)
         for split, samples in folder.splits.items()
     }
     notes = (_note_groups(splits, grouping.source), *_notes_straddling(splits))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,17 @@ from numpy.typing import NDArray
 from ..core.errors import UsageError
 from ..core.options import is_whole
 from ..core.random import Philox
-from .augment import Augmentation, Warp
+from .augment import Augmentation
+from .changes import Changes, Warp
 from .dataset import Dataset
+from .sampler import BalancedSampler, Order
+
+DRAWN_AT_ONCE = 4096  # samples: enough that the start of a draw does not matter
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Images (B, H, W, C), int64 labels (B,), int64 sample index (B,), and how to warp them.
+    """Images (B, H, W, C), int64 labels (B,), int64 sample index (B,), and what changes them.
 
     `preprocessing` has the "mean" and "std" per channel that bring these images to the network's
     input; None leaves that to the model's own.
@@ -30,6 +35,7 @@ class Batch:
     index: NDArray[np.int64]
     warp: Warp | None = None
     preprocessing: dict[str, Any] | None = None
+    changes: Changes | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -40,7 +46,8 @@ class Loader:
 
     Order, content and augmentation depend on (seed, epoch) alone, never on `workers`. These threads
     read at most `prefetch` batches ahead; with 0, or if the dataset is in memory, where reading is
-    quicker than handing over, batches are made in the caller's thread.
+    quicker than handing over, batches are made in the caller's thread. A `sampler` draws the images
+    in place of `shuffle`; an epoch then is as long, but not all images need come in it.
     """
 
     def __init__(
@@ -53,6 +60,7 @@ class Loader:
         augmentation: Augmentation | None = None,
         workers: int = 2,
         prefetch: int = 4,
+        sampler: BalancedSampler | None = None,
     ) -> None:
         for name, value, least in (
             ("batch_size", batch_size, 1),
@@ -70,6 +78,7 @@ class Loader:
         self.augmentation = augmentation
         self.workers = workers
         self.prefetch = prefetch
+        self.sampler = sampler
 
     def __len__(self) -> int:
         """The number of batches in an epoch."""
@@ -97,29 +106,48 @@ class Loader:
 
     def _maker(self, epoch: int) -> Callable[[int], Batch]:
         """Return the function that makes the k-th batch of an epoch."""
-        order = self._order(epoch)
-        warps = self._warps(epoch, order)
+        order = self._drawn(epoch)
+        steps = max(1, DRAWN_AT_ONCE // self.batch_size)
+
+        @lru_cache(maxsize=2)  # threads may be at the end of one block and at the start of the next
+        def drawn(block: int) -> tuple[Warp | None, Changes | None]:
+            first = block * steps * self.batch_size
+            return self._draw(epoch, order.draws[first : first + steps * self.batch_size])
 
         def make(step: int) -> Batch:
-            rows = slice(step * self.batch_size, (step + 1) * self.batch_size)
-            index = order[rows]
+            index = order.index[step * self.batch_size : (step + 1) * self.batch_size]
             images = self.dataset.gather(index)
-            warp = None if warps is None else warps.rows(rows)
-            return Batch(images, self.dataset.labels[index], index, warp)
+            warps, changes = drawn(step // steps)
+            first = step % steps * self.batch_size
+            rows = slice(first, first + len(index))
+            return Batch(
+                images,
+                self.dataset.labels[index],
+                index,
+                None if warps is None else warps.rows(rows),
+                changes=None if changes is None else changes.rows(rows),
+            )
 
         return make
+
+    def _drawn(self, epoch: int) -> Order:
+        if self.sampler is not None:
+            return self.sampler.order(self.seed, epoch)
+        index = self._order(epoch)
+        return Order(index, index)
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
         if self.shuffle:
             return Philox(self.seed, "shuffle", epoch).permutation(len(self.dataset))
         return np.arange(len(self.dataset))
 
-    def _warps(self, epoch: int, order: NDArray[np.int64]) -> Warp | None:
-        """Draw the whole epoch at once: the numbers depend on the sample, not on its batch."""
+    def _draw(self, epoch: int, index: NDArray[np.int64]) -> tuple[Warp | None, Changes | None]:
+        """Draw for many batches at once: the numbers depend on the sample, not on its batch."""
         if not self.augmentation:
-            return None
-        height, width, _ = self.dataset.image_shape
-        return self.augmentation.draw(self.seed, epoch, order, height, width)
+            return None, None
+        shape = self.dataset.image_shape
+        warps = self.augmentation.draw(self.seed, epoch, index, *shape[:2])
+        return warps, self.augmentation.draw_changes(self.seed, epoch, index, shape)
 
 
 def _ahead(

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import CheckpointError, DataError, UsageError
-from .decode import BadImage, Header, decode_image, image_to_array, read_header
+from .decode import BadImage, Header, decoded, image_to_array, opened_image, read_header
+from .reduced_jpeg import JPEG_SCALES, reduce_jpeg
 from .resize import INTERPOLATIONS, RESIZE_MODES, resize_image
 
 HEADERS_READ = 256
@@ -21,6 +22,9 @@ LARGEST_KEPT_SIZE = 256
 SIZE_STEP, SMALLEST_SIZE, LARGEST_SIZE = 32, 32, 224
 LARGEST_SIDE = 16384
 DEFAULT_INTERPOLATION = "bilinear"
+DEFAULT_JPEG = "full"
+# Left out of the config where they have their default, as they are in old checkpoints.
+OPTIONAL = {"interpolation": DEFAULT_INTERPOLATION, "jpeg": DEFAULT_JPEG}
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,9 @@ class Preprocessing:
     """Size, channels, resize mode and normalisation of a network's input.
 
     `mean` and `std` are per channel, in units of 0..255; by default they map 0..255 to 0..1.
-    `interpolation` is a resampling filter of INTERPOLATIONS; its default is left out of the config.
+    `interpolation` is a resampling filter of INTERPOLATIONS. `jpeg` says at which scale JPEGs are
+    decoded before they are resized: "full", or "reduced", where much is left of them all the same
+    (`reduced_jpeg.py`). The defaults of both are left out of the config.
     """
 
     height: int
@@ -38,6 +44,7 @@ class Preprocessing:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     interpolation: str = DEFAULT_INTERPOLATION
+    jpeg: str = DEFAULT_JPEG
 
     def __post_init__(self) -> None:
         _require(self.channels in (1, 3), f"channels must be 1 or 3, not {self.channels!r}")
@@ -55,6 +62,10 @@ class Preprocessing:
             self.interpolation in INTERPOLATIONS,
             f"interpolation must be one of {', '.join(INTERPOLATIONS)}, not {self.interpolation!r}",
         )
+        _require(
+            self.jpeg in JPEG_SCALES,
+            f"jpeg must be one of {', '.join(JPEG_SCALES)}, not {self.jpeg!r}",
+        )
         self._set_statistics("mean", 0.0)
         self._set_statistics("std", 255.0)
         _require(min(self.std) > 0.0, f"std must be above 0, not {self.std}")
@@ -67,24 +78,27 @@ class Preprocessing:
         )
         object.__setattr__(self, name, values)
 
-    def load(self, path: Path) -> NDArray[np.uint8]:
-        """Decode and resize a file to uint8 (height, width, channels); raises BadImage."""
-        image = decode_image(path, self.channels)
-        resized = resize_image(image, self.height, self.width, self.resize, self.interpolation)
-        return image_to_array(resized)
+    def load(self, path: Path, data: bytes | None = None) -> NDArray[np.uint8]:
+        """Decode and resize a file to uint8 (height, width, channels); raises BadImage.
+
+        `data` is the file's content, where it has been read already.
+        """
+        size = self.height, self.width
+        with opened_image(path, data) as image:
+            region = reduce_jpeg(image, *size, self.resize) if self.jpeg == "reduced" else None
+            upright = decoded(image, self.channels)
+        return image_to_array(resize_image(upright, *size, self.resize, self.interpolation, region))
 
     def to_config(self) -> dict[str, Any]:
         """Return the settings as plain JSON values."""
         config = asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
-        if self.interpolation == DEFAULT_INTERPOLATION:
-            del config["interpolation"]
-        return config
+        return {k: v for k, v in config.items() if k not in OPTIONAL or v != OPTIONAL[k]}
 
     @classmethod
     def from_config(cls, config: Any) -> Preprocessing:
         """Rebuild from `to_config`; raises CheckpointError for anything else."""
-        names = {field.name for field in fields(cls)} - {"interpolation"}
-        if not isinstance(config, dict) or config.keys() - {"interpolation"} != names:
+        names = {field.name for field in fields(cls)} - OPTIONAL.keys()
+        if not isinstance(config, dict) or config.keys() - OPTIONAL.keys() != names:
             raise CheckpointError(
                 f"the preprocessing must hold exactly {', '.join(sorted(names))}; found {config!r}."
             )

@@ -17,6 +17,8 @@ RESIZE_MODES = ("crop", "pad", "squash")
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
 PAD_VALUE = 128
 
+Box = tuple[float, float, float, float]  # left, upper, right, lower
+
 
 def resize(
     image: NDArray[np.uint8], height: int, width: int, mode: str = "crop"
@@ -33,21 +35,29 @@ def resize(
 
 
 def resize_image(
-    image: Image, height: int, width: int, mode: str, interpolation: str = "bilinear"
+    image: Image,
+    height: int,
+    width: int,
+    mode: str,
+    interpolation: str = "bilinear",
+    region: Box | None = None,
 ) -> Image:
     """Resize a Pillow image of mode "L" or "RGB" as `resize` does.
 
-    `interpolation` is one of INTERPOLATIONS; all but "nearest" are antialiased.
+    `interpolation` is one of INTERPOLATIONS; all but "nearest" are antialiased. `region` (left,
+    upper, right, lower) is the part of the image, in fractions of pixels, that counts as all of it.
     """
     if mode not in RESIZE_MODES:
         raise UsageError(
             f"unknown resize mode {mode!r}; expected one of {', '.join(RESIZE_MODES)}."
         )
-    if image.size == (width, height):
-        return image
+    if region is None:
+        if image.size == (width, height):
+            return image
+        region = (0.0, 0.0, image.width, image.height)
     if mode == "pad":
-        return _pad(image, height, width, interpolation)
-    box = _centre(image, height, width) if mode == "crop" else None
+        return _pad(image, height, width, interpolation, region)
+    box = _centre(region, height, width) if mode == "crop" else region
     return _scale(image, height, width, interpolation, box)
 
 
@@ -56,29 +66,33 @@ def _scale(
     height: int,
     width: int,
     interpolation: str,
-    box: tuple[float, float, float, float] | None = None,
+    box: Box,
 ) -> Image:
     from PIL.Image import Resampling
 
     return image.resize((width, height), Resampling[interpolation.upper()], box=box)
 
 
-def _centre(image: Image, height: int, width: int) -> tuple[float, float, float, float]:
-    """Return the largest centred box (left, upper, right, lower) of the target's aspect ratio."""
-    scale = max(height / image.height, width / image.width)
-    box_width = min(width / scale, image.width)
-    box_height = min(height / scale, image.height)
-    left, upper = (image.width - box_width) / 2, (image.height - box_height) / 2
-    return left, upper, left + box_width, upper + box_height
+def _centre(region: Box, height: int, width: int) -> Box:
+    """Return the largest centred box in a region of the target's aspect ratio."""
+    region_width, region_height = region[2] - region[0], region[3] - region[1]
+    scale = max(height / region_height, width / region_width)
+    box_width = min(width / scale, region_width)
+    box_height = min(height / scale, region_height)
+    left = region[0] + (region_width - box_width) / 2
+    upper = region[1] + (region_height - box_height) / 2
+    # a sum that was rounded up would lie outside
+    return left, upper, min(left + box_width, region[2]), min(upper + box_height, region[3])
 
 
-def _pad(image: Image, height: int, width: int, interpolation: str) -> Image:
+def _pad(image: Image, height: int, width: int, interpolation: str, region: Box) -> Image:
     from PIL import Image as pillow
 
-    scale = min(height / image.height, width / image.width)
-    fitted_height = min(height, max(1, round(image.height * scale)))
-    fitted_width = min(width, max(1, round(image.width * scale)))
-    fitted = _scale(image, fitted_height, fitted_width, interpolation)
+    region_width, region_height = region[2] - region[0], region[3] - region[1]
+    scale = min(height / region_height, width / region_width)
+    fitted_height = min(height, max(1, round(region_height * scale)))
+    fitted_width = min(width, max(1, round(region_width * scale)))
+    fitted = _scale(image, fitted_height, fitted_width, interpolation, region)
     grey = (PAD_VALUE,) * len(image.getbands())
     canvas = pillow.new(image.mode, (width, height), grey if len(grey) > 1 else PAD_VALUE)
     canvas.paste(fitted, ((width - fitted_width) // 2, (height - fitted_height) // 2))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..core.errors import DataError
 
 LEVELS = np.arange(256)
+AT_ONCE = 1 << 16  # values that are summed together: they stay in the processor's cache
 
 
 def measure_statistics(
@@ -32,6 +33,46 @@ def measure_statistics(
     return tuple(mean for mean, _ in moments), tuple(std for _, std in moments)
 
 
+def sum_images(images: NDArray[np.uint8]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Return the sums per channel, uint64 (N, C), of values and squares of images (N, H, W, C)."""
+    count, _, _, channels = images.shape
+    first, second = np.empty((2, count, channels), np.uint64)
+    step = max(1, AT_ONCE // max(1, images[0].size)) if count else 1
+    for start in range(0, count, step):
+        rows = slice(start, start + step)
+        first[rows], second[rows] = _sums(images[rows])
+    return first, second
+
+
+def _sums(images: NDArray[np.uint8]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    count, height, width, channels = images.shape
+    # columns first: 32 bits hold the squares of 66,051 rows, more than an image has
+    values = images.reshape(count, height, width * channels).astype(np.uint32)
+
+    def total() -> NDArray[np.uint64]:
+        columns = values.sum(axis=1, dtype=np.uint32).reshape(count, width, channels)
+        return columns.sum(axis=1, dtype=np.uint64)
+
+    first = total()
+    np.multiply(values, values, out=values)
+    return first, total()
+
+
+def statistics_of_sums(
+    pixels: int, first: NDArray[np.uint64], second: NDArray[np.uint64]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return what `measure_statistics` does from sums (C,) of values and squares of so many pixels.
+
+    Raises DataError if there are none.
+    """
+    if not pixels:
+        raise DataError("there are no pixels to measure mean and std on.")
+    moments = [
+        _from_sums(pixels, *sums) for sums in zip(first.tolist(), second.tolist(), strict=True)
+    ]
+    return tuple(mean for mean, _ in moments), tuple(std for _, std in moments)
+
+
 def _histogram(image: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Count the values of each channel: int64 (C, 256)."""
     if image.dtype != np.uint8:
@@ -41,8 +82,10 @@ def _histogram(image: NDArray[np.uint8]) -> NDArray[np.int64]:
 
 
 def _moments(counts: NDArray[np.int64]) -> tuple[float, float]:
-    total = int(counts.sum())
-    first, second = int(counts @ LEVELS), int(counts @ LEVELS**2)
+    return _from_sums(int(counts.sum()), int(counts @ LEVELS), int(counts @ LEVELS**2))
+
+
+def _from_sums(total: int, first: int, second: int) -> tuple[float, float]:
     mean = Fraction(first, total)
     variance = Fraction(second, total) - mean**2
     return float(mean), float(variance) ** 0.5 or 1.0

@@ -22,9 +22,11 @@ _HOME = {
     "TrainSettings": "settings",
     "evaluate_run": "evaluate",
     "predict_images": "predict",
+    "resume_folds": "folds",
     "resume_training": "resume",
     "summarise_model": "summary",
     "train_folder": "train",
+    "train_folds": "folds",
 }
 
 __all__ = list(_HOME)

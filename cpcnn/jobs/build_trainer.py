@@ -10,18 +10,20 @@ import numpy as np
 from ..core.errors import DataError
 from ..data.augment import Augmentation
 from ..data.loader import Loader
+from ..data.sampler import BalancedSampler
 from ..devices import Device
-from ..losses import SparseCategoricalCrossentropy
+from ..losses import CategoricalFocalCrossentropy, Loss, SparseCategoricalCrossentropy
 from ..metrics import F1Score, Metric, Recall
 from ..networks import build_network
 from ..optimizers import Optimizer, get_optimizer
 from ..schedules import Schedule, get_schedule
 from ..training.network import Network
 from ..training.trainer import Trainer
+from .augment_presets import augmentation_keywords
 from .class_weights import class_weights
 from .patience import Patience
 from .read_images import ReadImages
-from .settings import SGD_MOMENTUM, TrainSettings, option
+from .settings import BALANCED, FOCAL, FOCAL_GAMMA, SGD_MOMENTUM, TrainSettings, option
 from .start_weights import freeze_layers
 
 # Of each choice of --monitor: the name in an epoch's logs, and the metric that gives it.
@@ -42,8 +44,9 @@ def build_trainer(
         settings.batch_size_for(len(images.train)),
         shuffle=True,
         seed=settings.seed,
-        augmentation=_augmentation(settings),
+        augmentation=Augmentation(**augmentation_keywords(settings.augment, settings)),
         workers=settings.workers,
+        sampler=BalancedSampler(images.train.labels) if settings.sampler == BALANCED else None,
     )
     validation = None
     if images.validation is not None:
@@ -59,15 +62,30 @@ def build_trainer(
         validation=validation,
         optimizer=_optimizer(settings, rate),
         schedule=_schedule(settings, rate, len(train)),
-        loss=SparseCategoricalCrossentropy(label_smoothing=settings.label_smoothing),
+        loss=_loss(settings),
         epochs=settings.epochs,
         seed=settings.seed,
         checkpoints=checkpoints,
         settings=settings.to_config(),
-        metrics=metrics(),
+        metrics=fold_metrics() if settings.folds is not None else metrics(),
         monitor=monitor,
         callbacks=[] if settings.patience is None else [Patience(settings.patience)],
         class_weights=class_weights(settings.class_weights, images.train.classes, counts.tolist()),
+    )
+
+
+def fold_metrics() -> list[Metric]:
+    """Return what cross-validation reports beside the accuracy."""
+    return [F1Score(name="macro_f1"), Recall(name="macro_recall")]
+
+
+def _loss(settings: TrainSettings) -> Loss:
+    if settings.loss != FOCAL:
+        return SparseCategoricalCrossentropy(label_smoothing=settings.label_smoothing)
+    gamma = FOCAL_GAMMA if settings.focal_gamma is None else settings.focal_gamma
+    # All classes count the same, so that a gamma of 0 is cross-entropy; --class-weights change it.
+    return CategoricalFocalCrossentropy(
+        alpha=1.0, gamma=gamma, label_smoothing=settings.label_smoothing
     )
 
 
@@ -86,17 +104,6 @@ def _refuse_monitoring(settings: TrainSettings) -> None:
                 "the classes have too few.",
                 suggestion=f"Add images, or leave {option(name)} out.",
             )
-
-
-def _augmentation(settings: TrainSettings) -> Augmentation:
-    return Augmentation(
-        horizontal_flip=settings.flip,
-        vertical_flip=settings.vertical_flip,
-        shift=settings.shift,
-        rotation=settings.rotation,
-        shear=settings.shear_range,
-        zoom=settings.zoom_range,
-    )
 
 
 def _optimizer(settings: TrainSettings, rate: float) -> Optimizer:

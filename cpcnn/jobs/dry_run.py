@@ -6,12 +6,20 @@ import time
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data.augment import Augmentation
 from ..training.tally import Tally
 from ..training.trainer import Trainer
+from .augment_presets import augmentation_keywords
 from .build_trainer import updates_per_epoch
 from .events import Progress, TrainingPrepared
+from .new_file import require_new_file
+from .preview import preview_sheet, write_preview
 from .run_directory import RunDirectory
 from .run_lock import locked
 from .settings import TrainSettings
@@ -36,14 +44,17 @@ Event: TypeAlias = TrainEvent | DryRunEnded
 
 
 def dry_run(
-    settings: TrainSettings, progress: Progress | None = None
+    settings: TrainSettings, progress: Progress | None = None, *, preview: Path | None = None
 ) -> Generator[Event, None, None]:
     """Prepare a training, learn from one batch, forget it, and yield what happens.
 
     The events are those of `train_folder` up to TrainingPrepared, then DryRunEnded. All that would
-    stop a training before its first step does so here; no file is left.
+    stop a training before its first step does so here; no file is left but `preview`, a new PNG
+    outside the data folder with images as training will see them.
     """
     check_model(settings.model)
+    if preview is not None:
+        require_new_file(preview, "preview", outside=settings.data)
     run = RunDirectory.create(
         settings.model, settings.data, output=settings.output, name=settings.name
     )
@@ -62,8 +73,19 @@ def dry_run(
                     if isinstance(event, TrainingPrepared):
                         break
             yield _try_one_batch(prepared[0].settings, prepared[0].trainer)
+            if preview is not None:
+                write_preview(preview, _sheet(prepared[0]))
         finally:
             run.discard()
+
+
+def _sheet(training: Training) -> NDArray[np.uint8]:
+    settings, images = training.settings, training.images
+    augmentation = Augmentation(**augmentation_keywords(settings.augment, settings))
+    device = training.trainer.model.device
+    return preview_sheet(
+        images.train, augmentation, images.preprocessing, seed=settings.seed, device=device
+    )
 
 
 def _try_one_batch(settings: TrainSettings, trainer: Trainer) -> DryRunEnded:

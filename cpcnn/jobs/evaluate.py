@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ..core.errors import DataError, UsageError
+from ..data.cache import ImageCache
 from ..data.dataset import ImageDataset
 from ..data.folder import scan_folder
-from ..data.image_folder import UNSPLIT, ImageFolder, Sample
+from ..data.image_folder import UNSPLIT, ImageFolder, Sample, name_in
 from ..data.loader import Loader
 from ..data.preprocess import Preprocessing
 from ..devices.registry import get_device
@@ -23,8 +24,9 @@ from .events import BadFile, DeviceSelected, Progress
 from .figures import write_confusion
 from .image_choice import SPLITS, ImageChoice, RecordedSplit, choose_images
 from .model_source import ModelSource, find_model, load_classifier
+from .open_cache import open_cache
 from .run_directory import RunDirectory, cannot_write, refuse_inside_data, write_csv
-from .settings import ON_ERROR, one_of, whole
+from .settings import CACHES, ON_ERROR, one_of, whole
 from .trained_images import TrainedImages, find_trained
 
 REPORT_SCHEMA = 1
@@ -41,12 +43,15 @@ class EvaluateSettings:
     data: Path | None = None
     split: str | None = None
     batch_size: int = 64
+    cache: str = "auto"
     workers: int = 2
     device: str = "auto"
     exact: bool = False
     on_error: str = "skip"
     allow_unknown_classes: bool = False
     allow_nested: bool = False
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
     strict_split: bool = False
     output: Path | None = None
 
@@ -57,6 +62,7 @@ class EvaluateSettings:
         if self.split is not None:
             one_of("split", self.split, SPLITS)
         one_of("on_error", self.on_error, ON_ERROR)
+        one_of("cache", self.cache, CACHES)
         whole("batch_size", self.batch_size, 1)
         whole("workers", self.workers, 0, 256)
 
@@ -65,7 +71,8 @@ class EvaluateSettings:
 class EvaluationPrepared:
     """What is about to be evaluated: the images of one `split` of `data`.
 
-    `training_images` of them are known to be images that the model was trained on.
+    `training_images` of them are known to be images that the model was trained on. Names of images
+    are relative to `root`.
     """
 
     checkpoint: Path
@@ -75,6 +82,7 @@ class EvaluationPrepared:
     bad_files: tuple[BadFile, ...]
     notes: tuple[str, ...]
     training_images: int = 0
+    root: Path = Path()
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,14 +133,15 @@ def evaluate_run(
     classifier = load_classifier(source.checkpoint, device)
     recorded = _recorded(source)
     data = _find_data(settings, source, recorded)
-    nested = settings.allow_nested or _trained_nested(source, recorded, data)
-    folder = scan_folder(data, training=False, allow_nested=nested)
+    folder = _scan(data, settings, _own_settings(source, recorded, data))
     choice = choose_images(folder, recorded, settings.split)
     _check_classes(choice.samples, classifier.classes, settings)
     output = _output_folder(settings, source, folder, choice, recorded.is_of(data))
+    cache = open_cache(settings.cache, folder.root)
     dataset = _read(
         settings,
         choice.samples,
+        cache,
         classifier.preprocessing,
         progress,
         digests=recorded.has_content(),  # nothing to compare them with otherwise
@@ -141,6 +150,8 @@ def evaluate_run(
     if settings.strict_split:
         trained.refuse()
     prepared = _prepared(source, folder, choice, dataset, trained)
+    if cache is not None:
+        prepared = replace(prepared, notes=(*prepared.notes, *cache.notices()))
     yield prepared
     loader = Loader(dataset, settings.batch_size, workers=settings.workers)
     evaluation = evaluate_model(
@@ -175,7 +186,7 @@ def _find_data(settings: EvaluateSettings, source: ModelSource, recorded: Record
             f"{source.checkpoint} does not say what it was trained on.",
             suggestion="Give a folder of images as DATA.",
         )
-    if not recorded.root.is_dir():
+    if not recorded.root.exists():
         raise DataError(
             f"The data of this run, {recorded.root}, is not there any more.",
             suggestion="Give a folder of images as DATA.",
@@ -183,11 +194,28 @@ def _find_data(settings: EvaluateSettings, source: ModelSource, recorded: Record
     return recorded.root
 
 
-def _trained_nested(source: ModelSource, recorded: RecordedSplit, data: Path) -> bool:
-    """Say whether this is the run's own folder, and was read with --allow-nested."""
+def _own_settings(source: ModelSource, recorded: RecordedSplit, data: Path) -> dict[str, Any]:
+    """Return the settings of the model's run if this is its own data, else nothing."""
     if source.run is None or not recorded.is_of(data):
-        return False
-    return bool(source.run.settings().get("allow_nested"))
+        return {}
+    return source.run.settings()
+
+
+def _scan(data: Path, settings: EvaluateSettings, own: dict[str, Any]) -> ImageFolder:
+    """Read the data; a run's own as the run did, unless patterns are given."""
+    include, exclude = settings.include, settings.exclude
+    if not include and not exclude:
+        include, exclude = (
+            tuple(text for text in own.get(name, ()) if isinstance(text, str))
+            for name in ("include", "exclude")
+        )
+    return scan_folder(
+        data,
+        training=False,
+        allow_nested=settings.allow_nested or bool(own.get("allow_nested")),
+        include=include,
+        exclude=exclude,
+    )
 
 
 def _check_classes(
@@ -202,12 +230,15 @@ def _check_classes(
 def _read(
     settings: EvaluateSettings,
     samples: tuple[Sample, ...],
+    cache: ImageCache | None,
     preprocessing: Preprocessing,
     progress: Progress | None,
     *,
     digests: bool,
 ) -> ImageDataset:
-    dataset = ImageDataset(samples, _labels(samples), preprocessing)
+    dataset = ImageDataset(
+        samples, _labels(samples), preprocessing, kept=settings.cache, cache=cache
+    )
     dataset.prepare(
         workers=settings.workers,
         on_error="fail" if settings.on_error == "fail" else "skip",
@@ -232,7 +263,8 @@ def _prepared(
 ) -> EvaluationPrepared:
     return EvaluationPrepared(
         checkpoint=source.checkpoint,
-        data=folder.root,
+        data=folder.source,
+        root=folder.root,
         split=choice.split,
         images=len(dataset),
         bad_files=tuple(BadFile(image.path, image.reason) for image in dataset.bad),
@@ -257,13 +289,13 @@ def _output_folder(
     to a folder eval-SPLIT or eval-on-DATA in it, so that it does not replace that one.
     """
     if settings.output is not None:
-        refuse_inside_data(settings.output.absolute(), folder.root)
+        refuse_inside_data(settings.output.absolute(), folder.source)
         RunDirectory.claim(settings.output)
         return settings.output
     if source.run is None:
         return None
     if not own:
-        name = f"eval-on-{folder.root.resolve().name}"
+        name = f"eval-on-{folder.source.resolve().name}"
         return source.run.path / (name if choice.split == UNSPLIT else f"{name}-{choice.split}")
     has_test = bool(folder.splits.get("test"))
     if choice.split == ("test" if has_test else "validation"):
@@ -319,10 +351,10 @@ def _report_text(evaluated: Evaluated) -> str:
 
 
 def _predictions(evaluated: Evaluated) -> Iterator[tuple[object, ...]]:
-    evaluation, root = evaluated.evaluation, evaluated.prepared.data
+    evaluation, root = evaluated.evaluation, evaluated.prepared.root
     classes = evaluation.report.classes
     best = evaluation.probabilities.max(axis=1)
     columns = (evaluation.paths, evaluation.labels, evaluation.predicted, best)
     for path, true, predicted, probability in zip(*columns, strict=True):
-        name = path.relative_to(root).as_posix()
+        name = name_in(path, root)
         yield name, classes[true], classes[predicted], f"{probability:.6f}"

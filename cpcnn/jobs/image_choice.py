@@ -52,7 +52,7 @@ def choose_images(
     """
     splits = _available(folder, recorded)
     if split is None:
-        own = recorded.is_of(folder.root)
+        own = recorded.is_of(folder.source)
         split = _default_split(folder, splits if own else folder.splits)
     if not splits.get(split):
         raise _no_such_split(folder, split, [name for name in splits if splits[name]])
@@ -69,7 +69,7 @@ def _available(folder: ImageFolder, recorded: RecordedSplit) -> dict[str, tuple[
         return splits
     source = splits.get(UNSPLIT, splits.get("train", ()))
     splits["validation"] = tuple(s for s in source if _name(s, folder.root) in held_out)
-    if recorded.is_of(folder.root):
+    if recorded.is_of(folder.source):
         trained = recorded.names("train")
         splits["train"] = tuple(s for s in source if _name(s, folder.root) in trained)
         splits.pop(UNSPLIT, None)
@@ -100,11 +100,11 @@ def _no_such_split(folder: ImageFolder, split: str, have: Sequence[str]) -> Data
 def _note_gone(
     folder: ImageFolder, recorded: RecordedSplit, split: str, samples: tuple[Sample, ...]
 ) -> str:
-    if not recorded.is_of(folder.root) or folder.splits.get(split):
+    if not recorded.is_of(folder.source) or folder.splits.get(split):
         return ""
     gone = len(recorded.names(split) - {_name(sample, folder.root) for sample in samples})
     return f"{gone:,} of the run's {split} images are not there any more." if gone else ""
 
 
 def _name(sample: Sample, root: Path) -> str:
-    return sample.path.relative_to(root).as_posix()
+    return sample.name_in(root)

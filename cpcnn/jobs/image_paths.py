@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..core.errors import DataError
+from ..data.shards import images_in, is_shard
 from ..data.walk import Walker
 
 LIST = "-"  # stands for the paths of a list, as from standard input
@@ -24,9 +25,9 @@ class ImagePath(NamedTuple):
 def expand(inputs: Iterable[str], listed: Iterable[str] = ()) -> Iterator[ImagePath]:
     """Yield the files that the inputs stand for, one by one, in the order given.
 
-    A folder stands for all images below it, sorted; a pattern for what matches it, sorted; LIST
-    for the paths `listed`, which are files or folders, never patterns. Nothing more than one
-    folder, or the matches of one pattern, is held in memory.
+    A folder stands for all images below it, sorted; a tar file for all images in it; a pattern for
+    what matches it, sorted; LIST for the paths `listed`, which are files or folders, never
+    patterns. Nothing more than one folder, or the matches of one pattern, is held in memory.
     """
     for text in inputs:
         if text == LIST:
@@ -40,7 +41,24 @@ def expand(inputs: Iterable[str], listed: Iterable[str] = ()) -> Iterator[ImageP
 
 def _named(text: str) -> Iterator[ImagePath]:
     # os.path, because a path that cannot be one, such as a very long name, is no folder either
-    return _below(Path(text)) if os.path.isdir(text) else iter([ImagePath(Path(text))])
+    path = Path(text)
+    if os.path.isdir(text):
+        return _below(path)
+    return _inside(path) if is_shard(path) and os.path.isfile(text) else iter([ImagePath(path)])
+
+
+def _inside(shard: Path) -> Iterator[ImagePath]:
+    """Yield every image in a tar file in its order, and what is wrong with the file, if any."""
+    empty = True
+    try:
+        for path in images_in(shard):
+            empty = False
+            yield ImagePath(path)
+    except DataError as error:
+        yield ImagePath(shard, error.message.rstrip("."))
+    else:
+        if empty:
+            yield ImagePath(shard, "there is no image in this tar file")
 
 
 def _matching(pattern: str) -> Iterator[ImagePath]:

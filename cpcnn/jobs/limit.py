@@ -36,21 +36,27 @@ def limit_samples(
     and of training and validation. Which ones is decided by a hash of class and file name, keyed
     by `seed`. UsageError when there are more classes than images allowed.
     """
-    groups: dict[Group, list[Sample]] = defaultdict(list)
-    for part, samples in enumerate((train, validation)):
-        for sample in samples:
-            groups[part, sample.label].append(sample)
-    kept: set[Path] = set()
+    parts = (train, validation)
+    groups: dict[Group, list[int]] = defaultdict(list)
+    for part, samples in enumerate(parts):
+        for position, sample in enumerate(samples):
+            groups[part, sample.label].append(position)
+    kept: tuple[list[int], list[int]] = ([], [])
     for group, count in _shares(groups, limit).items():
-        ranked = sorted(groups[group], key=lambda sample: _rank(sample, root, seed))
-        kept.update(sample.path for sample in ranked[:count])
-    return tuple(s for s in train if s.path in kept), tuple(s for s in validation if s.path in kept)
+        samples = parts[group[0]]
+        ranks = {position: _rank(samples[position], root, seed) for position in groups[group]}
+        kept[group[0]].extend(sorted(ranks, key=ranks.__getitem__)[:count])
+    first, second = (
+        tuple(samples[position] for position in sorted(positions))
+        for samples, positions in zip(parts, kept, strict=True)
+    )
+    return first, second
 
 
-def _shares(groups: dict[Group, list[Sample]], limit: int) -> dict[Group, int]:
+def _shares(groups: dict[Group, list[int]], limit: int) -> dict[Group, int]:
     """Share out the limit: one image to train each class, the rest by the largest remainder."""
     shares = {group: int(group[0] == 0) for group in groups}
-    left = {group: len(samples) - shares[group] for group, samples in groups.items()}
+    left = {group: len(positions) - shares[group] for group, positions in groups.items()}
     images, free = sum(left.values()), limit - sum(shares.values())
     if free < 0:
         raise UsageError(
@@ -58,7 +64,7 @@ def _shares(groups: dict[Group, list[Sample]], limit: int) -> dict[Group, int]:
             suggestion="Every class needs an image to train on.",
         )
     if free >= images:
-        return {group: len(samples) for group, samples in groups.items()}
+        return {group: len(positions) for group, positions in groups.items()}
     quotas = {group: divmod(free * count, images) for group, count in left.items()}
     for group, (whole, _) in quotas.items():
         shares[group] += whole

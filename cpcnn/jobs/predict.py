@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import CheckpointError, DataError, UsageError
-from ..data.dataset import ArrayDataset
+from ..data.array_dataset import ArrayDataset
 from ..data.decode import BadImage
 from ..data.loader import Loader
 from ..data.preprocess import Preprocessing

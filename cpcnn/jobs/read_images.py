@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from ..data.cache import ImageCache
 from ..data.dataset import ImageDataset
 from ..data.image_folder import ImageFolder, Sample
 from ..data.preprocess import Preprocessing, choose_channels, choose_size, read_headers
 from .events import BadFile, Progress
+from .open_cache import open_cache
 from .settings import TrainSettings
 from .splits import SplitChoice
 
@@ -23,6 +25,7 @@ class ReadImages:
     validation: ImageDataset | None
     preprocessing: Preprocessing
     drawn: bool  # the validation images were drawn from the training images
+    cache: ImageCache | None = None
 
     def complete(self, settings: TrainSettings) -> TrainSettings:
         """Return the settings with every automatic choice filled in."""
@@ -36,6 +39,10 @@ class ReadImages:
             img_size=height if height == width else None,
         )
 
+    def notes(self) -> list[str]:
+        """Return what is to be said about the cache."""
+        return [] if self.cache is None else list(self.cache.notices())
+
     def bad_files(self) -> tuple[BadFile, ...]:
         """Return the files that were skipped."""
         bad = [*self.train.bad, *(self.validation.bad if self.validation else ())]
@@ -48,8 +55,11 @@ def read_images(
     """Decode the images of a choice and measure them; DataError for those that cannot be used."""
     train_samples, validation_samples = choice.train, choice.validation
     preprocessing = _choose_preprocessing(settings, train_samples)
-    train = ImageDataset(train_samples, folder.classes, preprocessing)
-    validation = ImageDataset(validation_samples, folder.classes, preprocessing)
+    cache = open_cache(settings.cache, folder.root)
+    train, validation = (
+        ImageDataset(samples, folder.classes, preprocessing, kept=settings.cache, cache=cache)
+        for samples in (train_samples, validation_samples)
+    )
     total = len(train_samples) + len(validation_samples)
     _decode(train, settings, _part(progress, 0, total))
     _decode(validation, settings, _part(progress, len(train_samples), total))
@@ -57,7 +67,13 @@ def read_images(
         train.check_classes()
     mean, std = train.measure()
     preprocessing = replace(preprocessing, mean=mean, std=std)
-    return ReadImages(train, validation if len(validation) else None, preprocessing, choice.drawn)
+    return ReadImages(
+        train,
+        validation if len(validation) else None,
+        preprocessing,
+        choice.drawn,
+        cache,
+    )
 
 
 def _decode(
@@ -84,4 +100,4 @@ def _choose_preprocessing(settings: TrainSettings, samples: tuple[Sample, ...]) 
     size = settings.img_size
     height, width = (size, size) if size is not None else choose_size(headers)
     channels = choose_channels(headers) if settings.channels == "auto" else int(settings.channels)
-    return Preprocessing(height, width, channels, settings.resize)
+    return Preprocessing(height, width, channels, settings.resize, jpeg="reduced")

@@ -22,7 +22,7 @@ from .settings import TrainSettings
 from .train import Event, Training, history_row, train_into
 
 # What may differ from the run's settings, since it does not change what is learned from what.
-MAY_DIFFER = ("data", "epochs", "device", "workers", "threads")
+MAY_DIFFER = ("data", "epochs", "device", "cache", "workers", "threads")
 PLANNED_AHEAD = {"constant", "reduce-on-plateau"}  # schedules that do not ask how many epochs come
 
 
@@ -63,6 +63,18 @@ def resume_training(
         planned = _planned_settings(run, last, settings)
         _require_work(run, planned, settings, done)
         yield from train_into(run, planned, partial(_continue, last), progress)
+
+
+def is_finished(settings: ResumeSettings) -> bool:
+    """Say whether there is nothing left to do for a run; raises what `resume_training` does."""
+    run = _find_run(settings.run)
+    last, done = _load_last(run)
+    planned = _planned_settings(run, last, settings)
+    try:
+        _require_work(run, planned, settings, done)
+    except UsageError:
+        return True
+    return False
 
 
 def _find_run(path: Path | None) -> RunDirectory:
@@ -122,11 +134,14 @@ def _planned_settings(
             "Trainer.resume_from.",
         )
     found = run.settings() or made_with
-    for name in sorted((made_with.keys() | found.keys()) - set(MAY_DIFFER)):
-        if found.get(name) != made_with.get(name):
+    # a setting that one of them was written without has its default there
+    defaults = TrainSettings(Path()).to_config()
+    before, now = defaults | made_with, defaults | found
+    for name in sorted((before.keys() | now.keys()) - set(MAY_DIFFER)):
+        if now.get(name) != before.get(name):
             raise UsageError(
-                f"{run.path / SETTINGS} has {name} = {found.get(name)!r}, but the run was begun "
-                f"with {made_with.get(name)!r}.",
+                f"{run.path / SETTINGS} has {name} = {now.get(name)!r}, but the run was begun "
+                f"with {before.get(name)!r}.",
                 suggestion="A resumed run keeps its settings: put it back, or train a new run "
                 f"with `cpcnn train --config {run.path / SETTINGS}`.",
             )

@@ -125,6 +125,12 @@ class RunDirectory:
         """Return the best checkpoint, or the last one; CheckpointError when there is neither."""
         for path in self.checkpoints():
             return path
+        folds = sorted(path.parent for path in self.path.glob(f"fold-*/{BEST}"))
+        if folds:
+            raise CheckpointError(
+                f"{self.path} is a cross-validation: each of its folds has a model of its own.",
+                suggestion=f"Name one of them, such as {folds[0]}.",
+            )
         raise CheckpointError(
             f"{self.path} holds no checkpoint ({BEST} or {LAST}).",
             suggestion="The run ended before its first epoch did; train again.",

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from ..core.errors import UsageError
 from ..core.options import Bounds
+from . import augment_presets
 from .setting_types import wrong_type
 
 # written out, as the help of a command needs them and shall not load NumPy
@@ -26,9 +27,16 @@ SCHEDULES = (
 )
 MONITORS = ("accuracy", "macro-f1", "macro-recall", "loss")
 BALANCED = "balanced"
+SAMPLERS = ("shuffle", BALANCED)
+CROSS_ENTROPY, FOCAL = "cross-entropy", "focal"
+LOSSES = (CROSS_ENTROPY, FOCAL)
+FOCAL_GAMMA = 2.0
+MOST_FOLDS = 1000
 RESIZES = ("crop", "pad", "squash")
 CHANNELS = ("auto", "1", "3")
 ON_ERROR = ("skip", "fail")
+CACHES = ("auto", "memory", "disk", "off")
+AUGMENTS = tuple(augment_presets.PRESETS)
 
 SGD_MOMENTUM = 0.9
 MOMENTUM_OPTIMIZERS = ("sgd", "rmsprop")
@@ -64,6 +72,9 @@ class TrainSettings:
     weight_decay: float = 0.01
     label_smoothing: float = 0.1
     class_weights: str | None = None
+    sampler: str = "shuffle"
+    loss: str = CROSS_ENTROPY
+    focal_gamma: float | None = None
     ema: float | None = None
     accumulate: int = 1
     clip_norm: float | None = None
@@ -74,16 +85,33 @@ class TrainSettings:
     img_size: int | None = None
     channels: str = "auto"
     resize: str = "crop"
-    flip: bool = True
-    vertical_flip: bool = False
-    shift: float = 0.0625  # two pixels of 32
-    rotation: float = 0.0
-    shear_range: float = 0.0
-    zoom_range: float = 0.0
+    augment: str = augment_presets.DEFAULT
+    flip: bool | None = None  # this and what follows: None leaves it to the preset
+    vertical_flip: bool | None = None
+    shift: float | None = None
+    rotation: float | None = None
+    shear_range: float | None = None
+    zoom_range: float | None = None
+    random_crop: float | None = None
+    brightness: float | None = None
+    contrast: float | None = None
+    saturation: float | None = None
+    hue: float | None = None
+    rand_augment: int | None = None
+    rand_augment_steps: int | None = None
+    trivial_augment: bool | None = None
+    erasing: float | None = None
+    mixup: float | None = None
+    cutmix: float | None = None
     limit: int | None = None
     val_fraction: float = 0.2
     group_by: str | None = None
+    folds: int | None = None
+    fold: int | None = None
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
     seed: int = 0
+    cache: str = "auto"
     workers: int = 2
     threads: int | None = None
     device: str = "auto"
@@ -96,7 +124,8 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", str(self.channels))
-        object.__setattr__(self, "freeze", _as_patterns(self.freeze))
+        for name in ("freeze", "include", "exclude"):
+            object.__setattr__(self, name, _as_patterns(getattr(self, name)))
         if wrong := wrong_type(self):
             name, value, meaning = wrong
             raise UsageError(f"{option(name)} is {value!r}; it must be {meaning}.")
@@ -105,6 +134,7 @@ class TrainSettings:
             object.__setattr__(self, name, None if path is None else Path(path))
         self._check_names()
         self._check_numbers()
+        self._check_augmentation()
         self._check_together()
 
     def _check_names(self) -> None:
@@ -120,7 +150,11 @@ class TrainSettings:
         one_of("resize", self.resize, RESIZES)
         one_of("channels", self.channels, CHANNELS)
         one_of("on_error", self.on_error, ON_ERROR)
+        one_of("cache", self.cache, CACHES)
         one_of("monitor", self.monitor, MONITORS)
+        one_of("sampler", self.sampler, SAMPLERS)
+        one_of("loss", self.loss, LOSSES)
+        one_of("augment", self.augment, AUGMENTS)
         if self.output is not None and self.name is not None:
             raise UsageError(
                 "--output and --name both say where the run goes.",
@@ -150,10 +184,6 @@ class TrainSettings:
         number("weight_decay", self.weight_decay, least=0)
         number("label_smoothing", self.label_smoothing, least=0, below=1)
         number("val_fraction", self.val_fraction, above=0, below=1)
-        number("shift", self.shift, least=0, below=1)
-        number("rotation", self.rotation, least=0, most=180)
-        number("shear_range", self.shear_range, least=0, below=90)
-        number("zoom_range", self.zoom_range, least=0, below=1)
         number("warmup_epochs", self.warmup_epochs, least=0)
         whole("accumulate", self.accumulate, 1)
         if self.momentum is not None:
@@ -166,6 +196,24 @@ class TrainSettings:
             whole("patience", self.patience, 1)
         if self.limit is not None:
             whole("limit", self.limit, 2)
+        if self.focal_gamma is not None:
+            number("focal_gamma", self.focal_gamma, least=0)
+        if self.folds is not None:
+            whole("folds", self.folds, 2, MOST_FOLDS)
+        if self.fold is not None:
+            whole("fold", self.fold, 1, self.folds or MOST_FOLDS)
+
+    def _check_augmentation(self) -> None:
+        for name, bounds in augment_presets.NUMBERS.items():
+            if (value := getattr(self, name)) is not None:
+                number(name, value, **bounds)
+        for name, (least, most) in augment_presets.WHOLES.items():
+            if (value := getattr(self, name)) is not None:
+                whole(name, value, least, most)
+        for name in augment_presets.ALPHAS:
+            if (value := getattr(self, name)) not in (None, 0):
+                number(name, value, **augment_presets.ALPHA, note=", or 0")
+        augment_presets.check_policies(self)
 
     def _check_together(self) -> None:
         if self.momentum is not None and self.optimizer not in MOMENTUM_OPTIMIZERS:
@@ -177,6 +225,23 @@ class TrainSettings:
             raise UsageError(
                 f"--warmup-epochs is {self.warmup_epochs:g}; it must be below --epochs, "
                 f"which is {self.epochs}."
+            )
+        if self.fold is not None and self.folds is None:
+            raise UsageError(
+                f"--fold is {self.fold}, but of how many?",
+                suggestion=f"Give --folds as well: --folds 5 --fold {self.fold}.",
+            )
+        if self.focal_gamma is not None and self.loss != FOCAL:
+            raise UsageError(
+                f"--focal-gamma goes with --loss {FOCAL}; {self.loss} has none.",
+                suggestion=f"Give --loss {FOCAL} as well, or leave it out.",
+            )
+        if self.sampler == BALANCED == self.class_weights:
+            raise UsageError(
+                "--sampler balanced and --class-weights balanced even the classes out twice: small "
+                "ones would count most.",
+                suggestion="Give one of them: the sampler repeats images of small classes, weights "
+                "let them count more.",
             )
 
     def batch_size_for(self, images: int) -> int:
@@ -197,6 +262,9 @@ class TrainSettings:
         config.pop("output", None)
         config.pop("name", None)
         config["freeze"] = list(self.freeze)
+        for name in ("include", "exclude"):
+            if patterns := config.pop(name):
+                config[name] = list(patterns)
         config["data"] = str(self.data.absolute())
         if self.weights is not None:
             config["weights"] = str(self.weights.absolute())

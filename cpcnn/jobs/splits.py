@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ..core.errors import UsageError
 from ..data.grouping import choose_grouping, group_images
 from ..data.image_folder import UNSPLIT, ImageFolder, Sample, counted, listing
-from ..data.split import split_samples
+from ..data.split import fold_samples, split_samples
 
 CLASSES_SHOWN = 5
 
@@ -26,31 +26,80 @@ class SplitChoice:
 
 
 def choose_splits(
-    folder: ImageFolder, *, val_fraction: float, seed: int, group_by: str | None = None
+    folder: ImageFolder,
+    *,
+    val_fraction: float,
+    seed: int,
+    group_by: str | None = None,
+    folds: int | None = None,
+    fold: int | None = None,
 ) -> SplitChoice:
     """Split a folder of images: by its own folders or table, else `val_fraction` by their hashes.
 
-    Groups are a column of the table or a pattern, see `choose_grouping`. Raises UsageError when
-    no group can be held out.
+    With `folds`, those of one `fold` validate, see `fold_samples`. Groups are a column of the table
+    or a pattern, see `choose_grouping`. Raises UsageError when no group can be held out, and for
+    folds of a folder that has images to validate.
     """
-    notes: list[str] = []
+    notes = list(_pattern_notes(folder))
     grouping = choose_grouping(folder, group_by)
     if grouping is not None:
         folder, remarks = group_images(folder, grouping)
         notes.extend(remarks)
-    if folder.table is not None and folder.table.unused(group_by):
+    if folder.table is not None and folder.table.is_file and folder.table.unused(group_by):
         columns = listing(repr(name) for name in folder.table.unused(group_by))
         notes.append(f"{folder.table.path.name} has columns that are not used: {columns}.")
     splits = folder.splits
     train = splits[UNSPLIT] if UNSPLIT in splits else splits["train"]
     validation = splits.get("validation", ())
     drawn = not validation
-    if drawn:
+    if folds is not None:
+        train, validation = _one_fold(folder, train, validation, fold, folds, seed)
+        notes.extend(_without_validation(train, validation))
+    elif drawn:
         train, validation = split_samples(train, folder.root, val_fraction, seed)
         if grouping is not None and not validation:
             raise _nothing_to_hold_out(train, grouping.source)
         notes.extend(_without_validation(train, validation))
     return SplitChoice(train, validation, splits.get("test", ()), drawn, tuple(notes))
+
+
+def _one_fold(
+    folder: ImageFolder,
+    train: tuple[Sample, ...],
+    validation: tuple[Sample, ...],
+    fold: int | None,
+    folds: int,
+    seed: int,
+) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
+    if fold is None:
+        raise UsageError(
+            f"--folds {folds} is a cross-validation, which is several trainings.",
+            suggestion="In Python, `cpcnn.jobs.train_folds` trains them all; a `fold` is one.",
+        )
+    if validation:
+        raise UsageError(
+            f"{folder.source} has a split of {counted(len(validation), 'image')} to validate; "
+            "--folds makes splits of its own.",
+            suggestion="Leave the images of that split out with --exclude, such as --exclude val, "
+            "or leave out --folds.",
+        )
+    train, validation = fold_samples(train, folder.root, fold, folds, seed)
+    if not validation:
+        raise UsageError(
+            f"Fold {fold} of {folds} holds no image to validate, as there are too few images or "
+            "groups.",
+            suggestion="Give fewer --folds.",
+        )
+    return train, validation
+
+
+def _pattern_notes(folder: ImageFolder) -> Iterator[str]:
+    """Yield what --include and --exclude leave out, and the patterns that match nothing."""
+    if folder.left_out:
+        verb = "is" if folder.left_out == 1 else "are"
+        yield f"{counted(folder.left_out, 'image')} {verb} left out by --include and --exclude."
+    for pattern in folder.unmatched:
+        yield f"{pattern} matches nothing in {folder.source}."
 
 
 def _nothing_to_hold_out(samples: tuple[Sample, ...], source: str) -> UsageError:

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from ..core.errors import CheckpointError, DivergedError, UsageError
+from ..data.contents import digests_of
 from ..data.folder import scan_folder
 from ..data.image_folder import ImageFolder
-from ..data.manifest import sha256_of_all
 from ..devices import get_device
 from ..networks import NETWORKS
 from ..training.events import EpochEnded, TrainingEnded
 from ..training.events import Event as TrainerEvent
 from ..training.trainer import Trainer
 from .build_trainer import build_trainer
+from .data_remarks import data_remarks
 from .events import (
     DataFound,
     DeviceSelected,
@@ -90,22 +91,26 @@ def train_into(
         settings.data,
         allow_empty_classes=settings.allow_empty_classes,
         allow_nested=settings.allow_nested,
+        include=settings.include,
+        exclude=settings.exclude,
     )
     choice = choose_splits(
         folder,
         val_fraction=settings.val_fraction,
         seed=settings.seed,
         group_by=settings.group_by,
+        folds=settings.folds,
+        fold=settings.fold,
     )
     choice = limited(choice, folder.root, settings.limit, settings.seed)
     images = {split: len(samples) for split, samples in folder.splits.items()}
-    yield DataFound(folder.root, folder.classes, images, folder.ignored, choice.notes)
+    yield DataFound(folder.source, folder.classes, images, folder.ignored, choice.notes)
     ready = read_images(settings, folder, choice, progress)
     settings = ready.complete(settings)
     trainer = build_trainer(settings, ready, device, run.path)
     rows = _split_rows(settings, folder, choice, ready)
-    notes = frozen_notes(trainer.model, random=settings.weights is None)
-    training = Training(settings, ready, rows, trainer, notes=notes)
+    notes = frozen_notes(trainer.model, random=settings.weights is None) + data_remarks(rows)
+    training = Training(settings, ready, rows, trainer, notes=[*ready.notes(), *notes])
     yield from begin(run, training)
     yield _prepared(run, training)
     yield from _run_trainer(trainer, run)
@@ -154,14 +159,14 @@ def start_from_weights(training: Training) -> None:
 def _split_rows(
     settings: TrainSettings, folder: ImageFolder, choice: SplitChoice, images: ReadImages
 ) -> list[SplitRow]:
-    tests = sha256_of_all([sample.path for sample in choice.test], workers=settings.workers)
+    tests = digests_of(choice.test, workers=settings.workers, cache=images.cache)
     parts = [("train", images.train.samples, images.train.digests)]
     if images.validation is not None:
         parts.append(("validation", images.validation.samples, images.validation.digests))
     parts.append(("test", choice.test, tuple(tests)))
     return [
         SplitRow(
-            sample.path.relative_to(folder.root).as_posix(),
+            sample.name_in(folder.root),
             sample.label,
             split,
             sample.group,

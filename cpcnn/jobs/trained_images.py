@@ -39,7 +39,7 @@ def find_trained(
     Their content decides, under whatever names and wherever they lie; in a run that did not record
     it, their places do.
     """
-    names = [sample.path.relative_to(root).as_posix() for sample in samples]
+    names = [sample.name_in(root) for sample in samples]
     if recorded.has_content():
         return _by_content(recorded, names, digests)
     return _by_place(recorded, root, names)

@@ -50,7 +50,7 @@ def as_loader(
     size = BATCH_SIZE if batch_size is None else batch_size
     if y is None and images.ndim == 4 and is_whole(size) and size > 0:
         return ImageBatches(images, size)
-    from ..data.dataset import ArrayDataset
+    from ..data.array_dataset import ArrayDataset
     from ..data.loader import Loader
 
     labels = np.zeros(images.shape[:1], np.int64) if y is None else _as_array(y, "labels")

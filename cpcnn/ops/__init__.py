@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .activations import Activation
+from .augmented_input import AugmentedInput
 from .binary_cross_entropy import BinaryFocalCrossEntropy, SigmoidFocalCrossEntropy
 from .conv2d_transpose import Conv2DTranspose
 from .convolution import Conv2D
@@ -10,6 +11,7 @@ from .cross_entropy import SoftmaxCrossEntropy
 from .dense import Dense
 from .dropout import Dropout
 from .focal import FocalCrossEntropy, SoftmaxFocalCrossEntropy
+from .image_filters import FilterImages, MeanColour
 from .input_stage import InputStage
 from .merge import Add, Concat, Maximum, Multiply
 from .normalization import BatchNorm
@@ -63,4 +65,7 @@ REFERENCE: Table = {
     "all_finite": (AllFinite,),
     "average_update": (AverageUpdate,),
     "input_stage": (InputStage,),
+    "augmented_input": (AugmentedInput,),
+    "filter_images": (FilterImages,),
+    "mean_colour": (MeanColour,),
 }

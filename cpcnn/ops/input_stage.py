@@ -43,13 +43,24 @@ class InputStage(Action):
         xp = ctx.xp
         if index is not None:
             images = xp.take(images, index, axis=0)
-        rows, columns = _places(xp, images, crop, flip)
         out = getattr(xp, dtype)
-        if affine is not None:
-            pixels = _sample(xp, images, rows, columns, affine, out)
-        else:
-            pixels = xp.astype(_gather(xp, images, rows, columns), out)
-        return _widen(xp, (pixels - xp.astype(mean, out)) / xp.astype(std, out), channels)
+        pixels = warped(xp, images, crop, flip, affine, out)
+        return widened(xp, (pixels - xp.astype(mean, out)) / xp.astype(std, out), channels)
+
+
+def warped(
+    xp: Namespace,
+    images: Array,
+    crop: Array | None,
+    flip: Array | None,
+    affine: Array | None,
+    out: Any,
+) -> Array:
+    """Read images (N, H, W, C) at the places that crop, flip and affine map say, in dtype `out`."""
+    rows, columns = _places(xp, images, crop, flip)
+    if affine is not None:
+        return _sample(xp, images, rows, columns, affine, out)
+    return xp.astype(_gather(xp, images, rows, columns), out)
 
 
 def _places(
@@ -123,7 +134,7 @@ def _sample(
     return upper + (lower - upper) * share[0]
 
 
-def _widen(xp: Namespace, pixels: Array, channels: int | None) -> Array:
+def widened(xp: Namespace, pixels: Array, channels: int | None) -> Array:
     """Append channels of zeros."""
     found = pixels.shape[3]
     if channels is None or channels == found:

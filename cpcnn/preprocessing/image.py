@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..core.errors import DataError, UsageError
 from ..core.options import is_number
 from ..core.random import Philox
-from ..data.dataset import ArrayDataset
+from ..data.array_dataset import ArrayDataset
 from ..data.image_folder import Sample
 from ..data.preprocess import Preprocessing
 from ..data.warp import FILL_MODES, ORDERS

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import UsageError
-from ..data.dataset import ArrayDataset, Dataset, ImageDataset
+from ..data.array_dataset import ArrayDataset
+from ..data.dataset import Dataset, ImageDataset
 from ..data.loader import Batch, Loader
 from ..data.preprocess import Preprocessing
 from .pipeline import Pipeline, normalisation

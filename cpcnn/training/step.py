@@ -12,6 +12,7 @@ from ..core.random import Philox
 from ..losses import Loss
 from ..optimizers import Optimizer
 from .input_stage import BatchLike
+from .mixed_labels import labels_to_learn
 from .network import Network
 from .tally import Tally
 
@@ -64,12 +65,13 @@ class TrainingStep:
             number = optimizer.step * self._group + self._summed
             rng = Philox(self.seed, "dropout", number)
             ctx = network.context(training=True, grad=True, rng=rng)
-            labels = network.device.put(np.ascontiguousarray(batch.labels))
+            loss, known = labels_to_learn(self.loss, ctx, batch)
+            labels = network.device.put(np.ascontiguousarray(known))
             outputs, saved = self.root.forward(network.to_input(ctx, batch), ctx)
-            losses, kept = self.loss(ctx, outputs, labels)
-            tally.add(ctx, losses, outputs, labels, batch.labels)
+            losses, kept = loss(ctx, outputs, labels)
+            tally.add(ctx, losses, outputs, labels, known)
             share = ctx.xp.full(losses.shape, 1 / losses.shape[0], dtype=losses.dtype)
-            self.root.backward(self.loss.backward(ctx.interior, share, kept), saved, ctx)
+            self.root.backward(loss.backward(ctx.interior, share, kept), saved, ctx)
             self._summed += 1
             if update or self._summed == self._group:
                 optimizer.update(ctx, network.store, learning_rate, self._summed)

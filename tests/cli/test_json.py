@@ -91,6 +91,15 @@ def test_predict(run: Path, images: Path) -> None:
     assert second.keys() == {"path", "error"}
 
 
+def test_check(images: Path, work: Path) -> None:
+    whole, finding = tables("check")
+    document = document_of(call("check", images, "--json"))
+    check(document, whole)
+    assert document["findings"]  # its images are few
+    for entry in document["findings"]:
+        check(entry, finding)
+
+
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "code"),
     [

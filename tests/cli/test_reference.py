@@ -39,7 +39,8 @@ def test_every_command_and_option_is_in_the_reference() -> None:
                 assert f"`{spelling}`" in section
             assert option.help
     assert "Also: `cpcnn val`." in sections["eval"]
-    assert "`--no-flip` | `--flip` |" in sections["train"]
+    assert "`--allow-nested` |  |" in sections["train"]
+    assert "| `light` | How strongly images" in sections["train"]
 
 
 def test_tables_have_three_columns() -> None:

@@ -60,6 +60,7 @@ def test_groups_by_a_column(table: Path) -> None:
     assert document_of(result)["notes"] == [
         "6 groups by the column patient of metadata.csv.",
         "metadata.csv has columns that are not used: 'site'.",
+        "2 classes have few images to train on (a 4, b 4).",
     ]
     groups = splits_by("group")
     assert sorted(groups) == [f"p{number}" for number in range(6)]

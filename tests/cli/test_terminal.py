@@ -20,7 +20,7 @@ import pytest
 
 from cpcnn.training.checkpoint import load_checkpoint
 
-from .conftest import QUICK, call, start
+from .conftest import QUICK, call, start, write_classes
 
 ENTRY = [sys.executable, "-c", "from cpcnn_cli.main import main; main()"]
 MANY = ("--epochs", "5000", "--batch-size", "4")
@@ -124,6 +124,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "eval": ("eval",),
     "val": ("val", "--split", "validation"),
     "predict": ("predict", "{images}/test"),
+    "check": ("check", "{images}"),
     "summary": ("summary", "--train"),
     "devices": ("devices",),
     "help": ("train", "--help"),
@@ -143,18 +144,19 @@ def test_no_command_moves_the_cursor_of_a_dumb_terminal(name: str, images: Path,
     assert terminal.lines()
 
 
-@pytest.mark.parametrize("name", ["eval", "predict", "summary", "mistake"])
+@pytest.mark.parametrize("name", ["eval", "predict", "check", "summary", "mistake"])
 def test_no_command_colours_where_it_must_not(name: str, images: Path, run: Path) -> None:
     terminal = Terminal(*arguments_of(name, images), cwd=Path.cwd(), NO_COLOR="1")
     assert terminal.finish() == (5 if name == "mistake" else 0), terminal.output
     assert not COLOUR.search(terminal.output)
 
 
-@pytest.mark.parametrize("name", ["summary", "devices", "predict", "mistake"])
+@pytest.mark.parametrize("name", ["summary", "devices", "predict", "check", "mistake"])
 def test_a_narrow_terminal(name: str, images: Path, run: Path) -> None:
     terminal = Terminal(*arguments_of(name, images), cwd=Path.cwd(), columns=40)
     terminal.finish()
-    lines = [line for line in terminal.lines() if not line.startswith(("Device: ", "Model:  "))]
+    paths = ("Device: ", "Model:  ", "Data:   ")  # which a line breaks only between words
+    lines = [line for line in terminal.lines() if not line.startswith(paths)]
     assert max(map(len, lines)) <= 40, "\n".join(lines)
 
 
@@ -279,3 +281,22 @@ def test_an_interrupted_json_run_is_still_one_document(images: Path, work: Path)
     results, _ = process.communicate(timeout=TIME_LIMIT)
     assert process.returncode == 130
     assert '"reason": "interrupted"' in results
+
+
+def test_a_check_shows_progress_and_colours(images: Path, work: Path) -> None:
+    terminal = Terminal("check", images, cwd=work)
+    assert terminal.finish() == 0
+    assert COLOUR.search(terminal.output)
+    assert "Reading files" in terminal.output
+    assert terminal.lines()[-1].startswith("Sound to train on: ")
+
+
+def test_ctrl_c_ends_a_check_and_leaves_nothing(work: Path) -> None:
+    write_classes(work / "data", {"a": 1500, "b": 1500})
+    terminal = Terminal("check", "data", "--html", "page.html", "--no-near", cwd=work)
+    terminal.read_until("Reading files")
+    os.kill(terminal.process.pid, signal.SIGINT)
+    assert terminal.finish() == 130
+    assert "Traceback" not in terminal.output
+    assert "Interrupted." in terminal.output
+    assert not Path("page.html").exists()

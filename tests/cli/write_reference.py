@@ -85,7 +85,7 @@ def _values(option: click.Option) -> str:
 
 def _default(option: click.Option) -> str:
     value = option.default
-    if option.secondary_opts:
+    if option.secondary_opts and value is not None:
         return f"`{(option.opts if value else option.secondary_opts)[0]}`"
     hidden = option.is_flag or not option.show_default or callable(value)
     if hidden or value is None or value == ():

@@ -117,6 +117,30 @@ CALLS: dict[str, tuple[str, tuple[Any, ...], dict[str, Any]]] = {
         ((normal(37, 40, 30, 3) * 50).astype(np.uint8), np.ones(3), np.array([4.0, 5.0, 6.0])),
         {"flip": np.arange(37) % 3 == 0, "channels": 4},
     ),
+    "augmented_input": (
+        "augmented_input",
+        ((normal(37, 20, 20, 3) * 50).astype(np.uint8), np.ones(3), np.array([4.0, 5.0, 6.0])),
+        {
+            "affine": np.eye(2, 3, dtype=np.float32) + normal(37, 2, 3) / 9,
+            "colour": np.eye(3, 4, dtype=np.float32) + normal(37, 3, 4, stream="colour") / 9,
+            "tone": np.tile(np.array([200, 16], np.float32), (37, 1)),
+            "erase": np.tile(np.array([3, 4, 9, 17], np.int32), (37, 1)),
+            "partner": np.arange(37)[::-1].astype(np.int32),
+            "share": np.linspace(0, 1, 37, dtype=np.float32),
+            "box": np.tile(np.array([0, 7, 20, 20], np.int32), (37, 1)),
+        },
+    ),
+    "filter_images": (
+        "filter_images",
+        (
+            (normal(37, 40, 30, 3) * 50).astype(np.uint8),
+            np.stack([np.arange(37) % 2, np.arange(37) % 3, 200 + np.arange(37)], 1).astype(
+                "int32"
+            ),
+        ),
+        {},
+    ),
+    "mean_colour": ("mean_colour", ((normal(90, 40, 30, 3) * 50).astype(np.uint8),), {}),
 }
 
 

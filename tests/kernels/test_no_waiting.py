@@ -76,6 +76,16 @@ def functional() -> Network:
 
 
 @pytest.mark.parametrize(
+    "augmentation",
+    [
+        Augmentation(horizontal_flip=True, rotation=9, shift=0.1),
+        Augmentation(
+            random_crop=0.5, contrast=0.3, rand_augment=9, erasing=0.5, mixup=0.2, cutmix=1
+        ),
+    ],
+    ids=["warped", "mixed"],
+)
+@pytest.mark.parametrize(
     ("make", "optimizer", "metrics"),
     [
         (resnet9, AdamW(learning_rate=0.01, global_clipnorm=1.0), []),
@@ -84,14 +94,17 @@ def functional() -> Network:
     ],
 )
 def test_a_step_reads_nothing(
-    blind: BlindDevice, make: Any, optimizer: Optimizer, metrics: list[str]
+    blind: BlindDevice,
+    make: Any,
+    optimizer: Optimizer,
+    metrics: list[str],
+    augmentation: Augmentation,
 ) -> None:
     network = make()
     network.preprocessing = {"mean": [127.0] * 3, "std": [64.0] * 3}
     network.build(device=blind)
     steps = READ_EVERY + 2
     images = np.arange(2 * steps * 8 * 8 * 3).astype(np.uint8).reshape(-1, *SHAPE)
-    augmentation = Augmentation(horizontal_flip=True, rotation=9, shift=0.1)
     dataset = ArrayDataset(images, np.arange(2 * steps) % 3)
     loader = Loader(dataset, 2, shuffle=True, augmentation=augmentation)
     schedule = get_schedule("constant", 0.01, steps)

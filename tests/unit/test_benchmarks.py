@@ -540,3 +540,26 @@ def test_another_network_is_told_apart() -> None:
         if isinstance(module, nn.BatchNorm2d):
             module.eps = 0.1
     assert not compare_results(ours, [theirs]).holds
+
+
+# ---- Scanning ------------------------------------------------------------------------------------
+
+
+def test_scanning_is_measured_on_every_kind_of_data() -> None:
+    command = [BENCHMARKS / "scan.py", "--files", "60", "--rows", "40", "60", "--json"]
+    done = subprocess.run(
+        [sys.executable, *map(str, command)], check=True, capture_output=True, text=True
+    )
+    results = json.loads(done.stdout)
+    assert [(row["kind"], row["images"]) for row in results] == [
+        ("class folders", 60),
+        ("metadata.csv", 60),
+        ("metadata.jsonl", 60),
+        ("list.csv", 40),
+        ("list.csv", 60),
+        ("shard.tar", 60),
+    ]
+    for row in results:
+        assert 0 < row["validation"] < row["images"]
+        assert 0 < row["modules_mb"] <= row["peak_mb"]
+        assert row["scan_s"] > 0

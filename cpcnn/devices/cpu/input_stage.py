@@ -64,7 +64,7 @@ class CompiledInputStage(Action):
         count, (height, width, found) = len(images), images.shape[1:]
         chosen = NO_INDEX
         if index is not None:
-            chosen, count = _checked(index, len(images)), len(index)
+            chosen, count = checked_index(index, len(images)), len(index)
         result: NDArray[Any] = ctx.empty((count, height, width, channels or found), dtype)
         scaling = (mean.astype(np.float32), (1 / std).astype(np.float32))
         moves = (
@@ -90,7 +90,7 @@ class CompiledInputStage(Action):
         return result
 
 
-def _checked(index: NDArray[Any], length: int) -> NDArray[np.int64]:
+def checked_index(index: NDArray[Any], length: int) -> NDArray[np.int64]:
     """Return the index as kernels take it, which look at nothing."""
     if len(index) and not (index.min() >= 0 and index.max() < length):
         raise IndexError(f"an image of {length} is chosen that is not among them")

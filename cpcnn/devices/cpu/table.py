@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...ops.table import Table
+from .augmented_input import CompiledAugmentedInput, CompiledFilterImages, CompiledMeanColour
 from .convolution import DepthwiseConv2D, GatherConv2D, WinogradConv2D
 from .dense import CompiledDense
 from .dropout import DrawnDropout
@@ -46,4 +47,7 @@ COMPILED: Table = {
     "softmax_cross_entropy": (RowwiseCrossEntropy,),
     "dropout": (DrawnDropout,),
     "input_stage": (CompiledInputStage,),
+    "augmented_input": (CompiledAugmentedInput,),
+    "filter_images": (CompiledFilterImages,),
+    "mean_colour": (CompiledMeanColour,),
 }

@@ -74,12 +74,12 @@ class FusedInputStage(Action):
             rows(count * height, y.shape[3] // vec, width),
             (c_type_of(y), c_type_of(images), vec),
             images=images,
-            mean=_converted(ctx, mean, "float64"),
-            deviation=_converted(ctx, std, "float64"),
-            crop=_converted(ctx, crop, "int32"),
-            flip=_converted(ctx, flip, "bool"),
-            affine=_converted(ctx, affine, "float64"),
-            index=_converted(ctx, index, "int64"),
+            mean=converted(ctx, mean, "float64"),
+            deviation=converted(ctx, std, "float64"),
+            crop=converted(ctx, crop, "int32"),
+            flip=converted(ctx, flip, "bool"),
+            affine=converted(ctx, affine, "float64"),
+            index=converted(ctx, index, "int64"),
             y=y,
             height=height,
             width=width,
@@ -89,7 +89,7 @@ class FusedInputStage(Action):
         return y
 
 
-def _converted(ctx: Context, array: Any, dtype: str) -> Any:
+def converted(ctx: Context, array: Any, dtype: str) -> Any:
     """Return a small array in the type that the kernel takes; None stays None."""
     if array is None or dtype_name(array) == dtype:
         return array if array is None else contiguous(ctx, array)

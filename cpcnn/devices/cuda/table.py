@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from ...ops.table import Table
+from .augmented_input import FusedAugmentedInput
 from .convolution import Im2colConv2D, PointwiseConv2D
 from .cross_entropy import WarpCrossEntropy
 from .dense import MatmulDense
 from .depthwise import DepthwiseConv2D
 from .dropout import CountedDropout
 from .elementwise import OnePassActivation
+from .image_filters import BlockMeanColour, TabledFilterImages
 from .input_stage import FusedInputStage
 from .normalization import FusedBatchNorm
 from .pooling import GlobalAveragePool, GlobalMaxPool, WindowAveragePool, WindowMaxPool
@@ -37,4 +39,7 @@ FAST: Table = {
     "gradient_scale": (TwoStageGradientScale,),
     "all_finite": (OnePassAllFinite,),
     "input_stage": (FusedInputStage,),
+    "augmented_input": (FusedAugmentedInput,),
+    "filter_images": (TabledFilterImages,),
+    "mean_colour": (BlockMeanColour,),
 }

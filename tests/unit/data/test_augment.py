@@ -9,11 +9,17 @@ from hypothesis import strategies as st
 
 from cpcnn.core.context import Context
 from cpcnn.core.errors import CheckpointError, UsageError
-from cpcnn.data.augment import Augmentation, Warp, compose
+from cpcnn.core.random import Philox
+from cpcnn.data.affine import compose
+from cpcnn.data.augment import Augmentation
+from cpcnn.data.changes import Changes, Warp
 from cpcnn.devices import get_device
 
 INDEX = np.arange(4000)
 EVERYTHING = Augmentation(True, shift=0.1, rotation=20.0, shear=10.0, zoom=0.2, vertical_flip=True)
+STRONG = Augmentation(
+    True, random_crop=0.3, contrast=0.2, hue=9.0, trivial_augment=True, erasing=0.25, mixup=0.2
+)
 
 
 def keras_matrix(theta: float, tx: float, ty: float, shear: float, zx: float, zy: float) -> Any:
@@ -158,7 +164,131 @@ def test_seeds_and_epochs_differ(seed: int, epoch: int) -> None:
 
 def test_one_setting_does_not_change_anothers_draws() -> None:
     alone = Augmentation(horizontal_flip=True).draw(0, 0, INDEX, 8, 8)
-    np.testing.assert_array_equal(EVERYTHING.draw(0, 0, INDEX, 8, 8).flip, alone.flip)
+    for more in (EVERYTHING, STRONG):
+        np.testing.assert_array_equal(more.draw(0, 0, INDEX, 8, 8).flip, alone.flip)
+    both = changes_of(STRONG)
+    for name in ("erasing", "mixup"):
+        only = changes_of(Augmentation(**{name: getattr(STRONG, name)}))
+        if name == "erasing":
+            np.testing.assert_array_equal(only.erase, both.erase)
+        else:
+            assert only.mix is not None
+            assert both.mix is not None
+            np.testing.assert_array_equal(only.mix.share, both.mix.share)
+
+
+def test_the_default_draws_what_it_always_did() -> None:
+    """Runs of earlier versions are repeated with the same bits."""
+    light = Augmentation(horizontal_flip=True, shift=0.0625)
+    warp = light.draw(5, 3, INDEX, 128, 96)
+    uniform = Philox(5, "augment", 3).uniform(INDEX, 3).astype(float)
+    assert warp.affine is None
+    np.testing.assert_array_equal(warp.flip, uniform[:, 0] < 0.5)
+    expected = np.floor(uniform[:, 1:] * (17, 13)) - (8, 6)
+    np.testing.assert_array_equal(warp.crop, expected)
+    assert light.draw_changes(5, 3, INDEX, (128, 96, 3)) is None
+
+
+# ---- What came later --------------------------------------------------------------------------
+
+
+def changes_of(augmentation: Augmentation, channels: int = 3) -> Changes:
+    changes = augmentation.draw_changes(0, 0, INDEX, (20, 30, channels))
+    assert changes is not None
+    return changes
+
+
+def test_a_random_crop_fills_the_image_with_a_part_of_it() -> None:
+    affine = Augmentation(random_crop=0.25).draw(0, 0, INDEX, 40, 60).affine
+    assert affine is not None
+    assert (affine[:, [0, 1], [1, 0]] == 0).all()
+    down, across = affine[:, 0, 0], affine[:, 1, 1]
+    assert max(down.max(), across.max()) <= 1
+    area = down * across
+    assert 0.249 < area.min() < 0.26
+    assert area.max() > 0.97
+    free = (down < 1) & (across < 1)
+    aspect = (across / down)[free]
+    assert 0.749 < aspect.min() < 0.77
+    assert 1.3 < aspect.max() < 1.334
+    # the part lies within the image, and anywhere in it
+    for share, offset, side in ((down, affine[:, 0, 2], 40), (across, affine[:, 1, 2], 60)):
+        room = (1 - share) * side / 2
+        assert (np.abs(offset) <= room + 1e-4).all()
+        assert abs(np.corrcoef(offset, room)[0, 1]) < 0.06
+        assert (np.abs(offset) > 0.9 * room).mean() == pytest.approx(0.1, abs=0.03)
+
+
+def test_a_crop_is_what_the_warp_then_bends() -> None:
+    both = Augmentation(random_crop=0.25, rotation=30.0).draw(0, 0, INDEX, 40, 60).affine
+    crop = Augmentation(random_crop=0.25).draw(0, 0, INDEX, 40, 60).affine
+    turn = Augmentation(rotation=30.0).draw(0, 0, INDEX, 40, 60).affine
+    assert both is not None
+    assert crop is not None
+    assert turn is not None
+    np.testing.assert_allclose(both[:, :, :2], crop[:, :, :2] @ turn[:, :, :2], atol=1e-5)
+    np.testing.assert_allclose(both[:, :, 2], crop[:, :, 2], atol=1e-5)
+
+
+def test_a_vertical_flip_turns_whatever_warps() -> None:
+    one = Augmentation(random_crop=0.3, trivial_augment=True)
+    two = Augmentation(random_crop=0.3, trivial_augment=True, vertical_flip=True)
+    plain, flipped = (each.draw(0, 0, INDEX, 20, 20).affine for each in (one, two))
+    assert plain is not None
+    assert flipped is not None
+    turned = (plain[:, :, 0] != flipped[:, :, 0]).any(1)
+    assert 0.4 < turned.mean() < 0.6
+    np.testing.assert_array_equal(flipped[turned][:, :, 0], -plain[turned][:, :, 0])
+    np.testing.assert_array_equal(flipped[..., 1:], plain[..., 1:])
+
+
+def test_changes_of_colour() -> None:
+    changes = changes_of(Augmentation(brightness=0.3))
+    assert changes.about_mean is None
+    assert changes.colour is not None
+    factors = changes.colour[:, 0, 0]
+    np.testing.assert_array_equal(changes.colour, factors[:, None, None] * np.eye(3))
+    assert 0.7 <= factors.min() < 0.71
+    assert 1.29 < factors.max() <= 1.3
+    contrast = changes_of(Augmentation(contrast=0.3))
+    assert contrast.about_mean is not None
+    assert contrast.colour is not None
+    # grey goes to the mean grey, and a mean that is grey stays
+    np.testing.assert_allclose((contrast.colour + contrast.about_mean).sum(2), 1, atol=1e-6)
+    for quiet in (changes, contrast):
+        assert (quiet.filters, quiet.tone, quiet.erase, quiet.mix) == (None,) * 4
+
+
+def test_a_policy_has_filters_and_tones() -> None:
+    for policy in ({"rand_augment": 9}, {"trivial_augment": True}):
+        changes = changes_of(Augmentation(**policy), channels=1)
+        assert changes.filters is not None
+        assert changes.tone is not None
+        assert changes.colour is not None
+        assert changes.colour.shape == (len(INDEX), 1, 1)
+
+
+def test_erasing_has_its_probability() -> None:
+    boxes = changes_of(Augmentation(erasing=0.3)).erase
+    assert boxes is not None
+    assert abs((boxes[:, 2] > boxes[:, 0]).mean() - 0.3) < 0.03
+
+
+def test_changes_depend_on_the_sample_alone() -> None:
+    whole = changes_of(STRONG)
+    some = np.array([17, 3, 2048, 5])
+    part = STRONG.draw_changes(0, 0, some, (20, 30, 3))
+    assert part is not None
+    assert part.mix is not None
+    assert whole.mix is not None
+    for name in ("filters", "colour", "about_mean", "tone", "erase"):
+        np.testing.assert_array_equal(getattr(part, name), getattr(whole, name)[some])
+    for name in ("share", "box", "weight"):
+        np.testing.assert_array_equal(getattr(part.mix, name), getattr(whole.mix, name)[some])
+    other = STRONG.draw_changes(0, 1, some, (20, 30, 3))
+    assert other is not None
+    assert other.mix is not None
+    assert (other.mix.share != part.mix.share).any()
 
 
 def test_nothing_asked_is_nothing_drawn() -> None:
@@ -166,18 +296,25 @@ def test_nothing_asked_is_nothing_drawn() -> None:
     assert (warp.crop, warp.flip, warp.affine) == (None, None, None)
     assert not Augmentation()
     assert EVERYTHING
-    for name in ("shift", "rotation", "shear", "zoom"):
+    settings = "shift rotation shear zoom random_crop brightness contrast saturation hue erasing"
+    for name in [*settings.split(), "mixup", "cutmix"]:
         assert Augmentation(**{name: 0.5})
+    assert Augmentation(rand_augment=1)
+    assert Augmentation(trivial_augment=True)
+    assert Augmentation().draw_changes(0, 0, INDEX, (8, 8, 3)) is None
     assert Augmentation(vertical_flip=True)
 
 
 def test_config_round_trip_through_json() -> None:
     config = json.loads(json.dumps(EVERYTHING.to_config()))
     assert Augmentation.from_config(config) == EVERYTHING
+    assert Augmentation.from_config(json.loads(json.dumps(STRONG.to_config()))) == STRONG
     assert Augmentation.from_config({}) == Augmentation()
 
 
-@pytest.mark.parametrize("config", [None, [1], {"blur": 1}, {"zoom": 2.0}, {"zoom": "x"}])
+@pytest.mark.parametrize(
+    "config", [None, [1], {"blur": 1}, {"zoom": 2.0}, {"zoom": "x"}, {"mixup": "x"}]
+)
 def test_damaged_config(config: object) -> None:
     with pytest.raises(CheckpointError, match="augmentation settings"):
         Augmentation.from_config(config)
@@ -192,9 +329,25 @@ def test_damaged_config(config: object) -> None:
         {"shear": 90.0},
         {"zoom": 1.0},
         {"zoom": math.nan},
+        {"random_crop": 1.0},
+        {"brightness": 1.5},
+        {"contrast": -0.1},
+        {"saturation": "much"},
+        {"hue": 181.0},
+        {"rand_augment": 31},
+        {"rand_augment": 2.5},
+        {"rand_augment_steps": 0},
+        {"erasing": 1.1},
+        {"mixup": 0.01},
+        {"cutmix": math.inf},
     ],
 )
 def test_settings_out_of_range(setting: dict[str, float]) -> None:
-    with pytest.raises(UsageError, match=f"augmentation: {next(iter(setting))} must lie"):
+    with pytest.raises(UsageError, match=f"augmentation: {next(iter(setting))} must (lie|be)"):
         Augmentation(**setting)
     assert Augmentation(rotation=180.0).rotation == 180.0
+
+
+def test_two_policies_are_refused() -> None:
+    with pytest.raises(UsageError, match="rand_augment and trivial_augment; give one"):
+        Augmentation(rand_augment=9, trivial_augment=True)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from cpcnn.core.errors import DataError, UsageError
-from cpcnn.data import dataset as dataset_module
-from cpcnn.data.dataset import ArrayDataset, ImageDataset
+from cpcnn.data import reading as reading_module
+from cpcnn.data.array_dataset import ArrayDataset
+from cpcnn.data.dataset import ImageDataset
 from cpcnn.data.folder import scan_folder
 from cpcnn.data.preprocess import Preprocessing
 
@@ -25,7 +26,7 @@ def dataset(root: Path, **options: int) -> ImageDataset:
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make tasks of two images each, so that a few files are many tasks."""
-    monkeypatch.setattr(dataset_module, "LARGEST_CHUNK", 2)
+    monkeypatch.setattr(reading_module, "LARGEST_CHUNK", 2)
 
 
 @pytest.mark.usefixtures("small_chunks")

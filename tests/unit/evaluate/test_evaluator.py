@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import classification_report
 
 from cpcnn.core.errors import CheckpointError, DataError
-from cpcnn.data.dataset import ArrayDataset
+from cpcnn.data.array_dataset import ArrayDataset
 from cpcnn.data.image_folder import Sample
 from cpcnn.data.loader import Batch, Loader
 from cpcnn.evaluate import evaluate_model

@@ -11,6 +11,7 @@ import tomli_w
 
 from cpcnn.core.errors import UsageError
 from cpcnn.jobs import TrainSettings
+from cpcnn.jobs.augment_presets import augmentation_keywords
 from cpcnn.jobs.settings import OPTIMIZERS, SCHEDULES, did_you_mean
 from cpcnn.optimizers import OPTIMIZERS as KNOWN_OPTIMIZERS
 from cpcnn.schedules import SCHEDULES as KNOWN_SCHEDULES
@@ -20,11 +21,13 @@ def test_the_default_recipe() -> None:
     recipe = TrainSettings(Path("data"))
     assert (recipe.optimizer, recipe.lr, recipe.weight_decay) == ("adamw", "auto", 0.01)
     assert (recipe.schedule, recipe.label_smoothing, recipe.epochs) == ("one-cycle", 0.1, 20)
-    assert (recipe.flip, recipe.shift, recipe.val_fraction) == (True, 1 / 16, 0.2)
+    assert (recipe.augment, recipe.val_fraction) == ("light", 0.2)
+    augmentation = augmentation_keywords(recipe.augment, recipe)
+    assert augmentation == {"horizontal_flip": True, "shift": 1 / 16}
     assert (recipe.warmup_epochs, recipe.accumulate, recipe.monitor) == (0, 1, "accuracy")
     off = (recipe.ema, recipe.clip_norm, recipe.patience, recipe.class_weights, recipe.weights)
     assert off == (None,) * 5
-    assert (recipe.vertical_flip, recipe.freeze, recipe.limit) == (False, (), None)
+    assert (recipe.freeze, recipe.limit) == ((), None)
     assert recipe.batch_size_for(9_999) == 32
     assert recipe.batch_size_for(10_000) == 64
     assert (recipe.lr_for(32), recipe.lr_for(64)) == (2e-3, 4e-3)

@@ -225,7 +225,8 @@ def test_weights_are_taken_over(make: Make) -> None:
 
 def notes_of(events: list[Any]) -> tuple[str, ...]:
     (prepared,) = (event for event in events if isinstance(event, TrainingPrepared))
-    return prepared.notes
+    few = "5 classes have few images to train on"  # which is so in every training here
+    return tuple(note for note in prepared.notes if not note.startswith(few))
 
 
 def test_the_head_stays_fresh_when_the_classes_are_others(

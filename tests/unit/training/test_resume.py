@@ -18,6 +18,7 @@ from cpcnn.callbacks import EarlyStopping
 from cpcnn.core.errors import CheckpointError, CpcnnError, UsageError
 from cpcnn.data import ArrayDataset, Augmentation, Loader
 from cpcnn.layers import Dropout
+from cpcnn.losses import CategoricalCrossentropy
 from cpcnn.metrics import Metric, get_metric
 from cpcnn.optimizers import SGD, AdamW, Nadam
 from cpcnn.schedules import ReduceOnPlateau, get_schedule
@@ -57,6 +58,23 @@ TRAININGS: dict[str, Callable[[], dict[str, Any]]] = {
         "schedule": ReduceOnPlateau(0.01, patience=1, min_delta=10.0),
     },
     "no validation": lambda: {"optimizer": SGD(0.1), "validation": False},
+    "strong augmentation": lambda: {
+        "optimizer": SGD(0.05, momentum=0.9),
+        "loss": CategoricalCrossentropy(label_smoothing=0.1),
+        "class_weights": np.array([1.0, 0.5, 2.0]),
+        "metrics": [get_metric("f1")],
+        "train": pictures(
+            augmentation=Augmentation(
+                horizontal_flip=True,
+                random_crop=0.4,
+                contrast=0.3,
+                trivial_augment=True,
+                erasing=0.5,
+                mixup=0.4,
+                cutmix=1.0,
+            )
+        ),
+    },
 }
 
 
