@@ -32,9 +32,9 @@ from PIL import Image
 from PIL.Image import Resampling
 
 from cpcnn.data import BadImage, decode, scan_folder
-from cpcnn.data.decode import decode_image
-from cpcnn.data.near_duplicates import find_near_pairs, groups_of
-from cpcnn.data.perceptual_hash import hash_files, hash_images
+from cpcnn.data.duplicates.near_duplicates import find_near_pairs, groups_of
+from cpcnn.data.duplicates.perceptual_hash import hash_files, hash_images
+from cpcnn.data.images.decode import decode_image
 
 Draw = np.random.Generator
 FILTERS = (Resampling.BOX, Resampling.BILINEAR, Resampling.BICUBIC, Resampling.LANCZOS)

@@ -26,7 +26,7 @@ KINDS = ("class folders", "metadata.csv", "metadata.jsonl", "list.csv", "shard.t
 MEASURE = """
 import json, sys, time
 from pathlib import Path
-from cpcnn.data.folder import scan_folder
+from cpcnn.data.layouts.folder import scan_folder
 from cpcnn.jobs.splits import choose_splits
 
 def peak():

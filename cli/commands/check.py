@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from cpcnn.jobs.check_settings import CheckSettings
+from cpcnn.jobs.checking.check_settings import CheckSettings
 from cpcnn.jobs.settings import AUGMENTS, ON_ERROR
 
 from ..options import Choice, output_options, path_type, settings_option
@@ -77,7 +77,7 @@ def command(streams: Streams, data: Path, **values: Any) -> int | None:
     file has two labels, or is in the training images and in another split; or with --on-error
     fail, a file is unreadable. All else is a warning or a note, and the exit code 0.
     """
-    from cpcnn.jobs.check import check_folder
+    from cpcnn.jobs.checking.check import check_folder
 
     from ..views.check import print_report
     from ..views.progress import task_progress

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cpcnn.jobs.check_report import CheckReport, Size, common_sizes, spread
-from cpcnn.jobs.check_settings import CheckSettings
-from cpcnn.jobs.findings import KINDS, LEVELS, Finding
+from cpcnn.jobs.checking.check_report import CheckReport, Size, common_sizes, spread
+from cpcnn.jobs.checking.check_settings import CheckSettings
+from cpcnn.jobs.checking.findings import KINDS, LEVELS, Finding
 
 from .progress import is_live
 from .text import columns, counted, hung, printable, quoted, shorten

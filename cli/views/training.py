@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from cpcnn.data.image_folder import UNSPLIT
+from cpcnn.data.layouts.image_folder import UNSPLIT
 from cpcnn.jobs.events import DataFound, DeviceSelected, TrainingPrepared, TrainingResumed
 from cpcnn.jobs.run_directory import BAD_FILES
 from cpcnn.training.events import EpochEnded, StepEnded, TrainingStarted

@@ -1,19 +1,19 @@
 """From a folder of files to batches of uint8 images: NumPy in and out, no device."""
 
 from .array_dataset import ArrayDataset
-from .augment import Augmentation
+from .augmentation.augment import Augmentation
+from .augmentation.changes import Changes, Mix, Warp
 from .cache import ImageCache
-from .changes import Changes, Mix, Warp
 from .dataset import Dataset, ImageDataset
-from .decode import IMAGE_EXTENSIONS, BadImage, Header, decode, read_header
-from .folder import scan_folder
-from .image_folder import ImageFolder, Sample
+from .images.decode import IMAGE_EXTENSIONS, BadImage, Header, decode, read_header
+from .images.preprocess import Preprocessing, choose_channels, choose_size, read_headers
+from .images.resize import RESIZE_MODES, resize
+from .layouts.folder import scan_folder
+from .layouts.image_folder import ImageFolder, Sample
 from .loader import Batch, Loader
-from .preprocess import Preprocessing, choose_channels, choose_size, read_headers
-from .resize import RESIZE_MODES, resize
-from .sampler import BalancedSampler
 from .samples import write_sample_images
-from .split import fold_samples, split_samples
+from .splits.sampler import BalancedSampler
+from .splits.split import fold_samples, split_samples
 from .statistics import measure_statistics
 
 __all__ = [

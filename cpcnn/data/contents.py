@@ -12,8 +12,8 @@ from typing import BinaryIO
 
 from .cache import ImageCache, fingerprint, has_settled
 from .cache.digests import NO_KEY
-from .decode import BadImage
-from .image_folder import Sample
+from .images.decode import BadImage
+from .layouts.image_folder import Sample
 
 TOLD = ("st_size", "st_mtime_ns", "st_ctime_ns", "st_ino")
 PIECE = 1 << 20

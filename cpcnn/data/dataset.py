@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from ..core.errors import DataError, UsageError
 from .cache import ImageCache, ImageStore
-from .decode import BadImage
-from .image_folder import Sample, empty_classes
+from .images.decode import BadImage
+from .images.preprocess import Preprocessing
+from .layouts.image_folder import Sample, empty_classes
 from .memory import available_memory
-from .preprocess import Preprocessing
 from .reading import Reading, chunks
 from .statistics import measure_statistics, statistics_of_sums
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from ..core.errors import UsageError
 from ..core.options import is_whole
 from ..core.random import Philox
-from .augment import Augmentation
-from .changes import Changes, Warp
+from .augmentation.augment import Augmentation
+from .augmentation.changes import Changes, Warp
 from .dataset import Dataset
-from .sampler import BalancedSampler, Order
+from .splits.sampler import BalancedSampler, Order
 
 DRAWN_AT_ONCE = 4096  # samples: enough that the start of a draw does not matter
 

@@ -11,9 +11,9 @@ from .cache import ImageCache
 from .cache.digests import NO_KEY
 from .cache.segment import table_type
 from .contents import Content, key_of, read_content
-from .decode import BadImage
-from .image_folder import Sample
-from .preprocess import Preprocessing
+from .images.decode import BadImage
+from .images.preprocess import Preprocessing
+from .layouts.image_folder import Sample
 from .statistics import sum_images
 
 CHUNK_BYTES = 1 << 20  # decoded pixels per task: short enough to stop quickly

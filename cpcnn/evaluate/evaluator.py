@@ -20,7 +20,7 @@ from .report import ClassificationReport
 
 if TYPE_CHECKING:
     from cpcnn.data.dataset import Dataset
-    from cpcnn.data.image_folder import Sample
+    from cpcnn.data.layouts.image_folder import Sample
     from cpcnn.data.loader import Batch, Loader
 
 Progress = Callable[[int, int], None]

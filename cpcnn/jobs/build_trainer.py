@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from ..core.errors import DataError
-from ..data.augment import Augmentation
+from ..data.augmentation.augment import Augmentation
 from ..data.loader import Loader
-from ..data.sampler import BalancedSampler
+from ..data.splits.sampler import BalancedSampler
 from ..devices import Device
 from ..losses import CategoricalFocalCrossentropy, Loss, SparseCategoricalCrossentropy
 from ..metrics import F1Score, Metric, Recall

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.augment import Augmentation
+from ..data.augmentation.augment import Augmentation
 from ..training.tally import Tally
 from ..training.trainer import Trainer
 from .augment_presets import augmentation_keywords

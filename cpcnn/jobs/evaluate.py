@@ -12,10 +12,10 @@ from typing import Any, TypeAlias
 from ..core.errors import DataError, UsageError
 from ..data.cache import ImageCache
 from ..data.dataset import ImageDataset
-from ..data.folder import scan_folder
-from ..data.image_folder import UNSPLIT, ImageFolder, Sample, name_in
+from ..data.images.preprocess import Preprocessing
+from ..data.layouts.folder import scan_folder
+from ..data.layouts.image_folder import UNSPLIT, ImageFolder, Sample, name_in
 from ..data.loader import Loader
-from ..data.preprocess import Preprocessing
 from ..devices.registry import get_device
 from ..evaluate.classes import match_classes, unknown_classes_error
 from ..evaluate.evaluator import Evaluation, evaluate_model

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ..core.errors import UsageError
-from ..data.folder import scan_folder
+from ..data.layouts.folder import scan_folder
 from ..training.events import TrainingEnded
 from .events import Progress
 from .fold_results import DOCUMENT, FoldResult, FoldsEnded, read_result, write_results

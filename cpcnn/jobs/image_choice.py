@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.errors import DataError
-from ..data.image_folder import UNSPLIT, ImageFolder, Sample
+from ..data.layouts.image_folder import UNSPLIT, ImageFolder, Sample
 from .run_directory import SplitRow
 
 SPLITS = ("train", "validation", "test")

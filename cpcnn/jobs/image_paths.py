@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..core.errors import DataError
-from ..data.shards import images_in, is_shard
-from ..data.walk import Walker
+from ..data.layouts.shards import images_in, is_shard
+from ..data.layouts.walk import Walker
 
 LIST = "-"  # stands for the paths of a list, as from standard input
 

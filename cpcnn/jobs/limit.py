@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ..core.errors import UsageError
-from ..data.image_folder import Sample
-from ..data.split import stable_name
+from ..data.layouts.image_folder import Sample
+from ..data.splits.split import stable_name
 from .splits import SplitChoice
 
 Group: TypeAlias = tuple[int, str]  # 0 to train or 1 to validate, and the class

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.errors import CheckpointError
-from ..data.preprocess import Preprocessing
+from ..data.images.preprocess import Preprocessing
 from ..devices import Device
 from ..models import Model, load_model
 from .run_directory import BEST, LAST, SETTINGS, RunDirectory, is_run, last_run

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from ..core.errors import CheckpointError, DataError, UsageError
 from ..data.array_dataset import ArrayDataset
-from ..data.decode import BadImage
+from ..data.images.decode import BadImage
+from ..data.images.preprocess import Preprocessing
 from ..data.loader import Loader
-from ..data.preprocess import Preprocessing
 from ..devices.registry import get_device
 from ..models import Model
 from .events import DeviceSelected

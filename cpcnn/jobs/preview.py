@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from ..core.context import Context
 from ..core.errors import DataError
 from ..core.random import Philox
-from ..data.augment import Augmentation
-from ..data.contact_sheet import draw_sheet, encode_png
+from ..data.augmentation.augment import Augmentation
+from ..data.augmentation.contact_sheet import draw_sheet, encode_png
 from ..data.dataset import Dataset
-from ..data.decode import BadImage
-from ..data.image_folder import Sample
+from ..data.images.decode import BadImage
+from ..data.images.preprocess import Preprocessing, choose_channels, choose_size, read_headers
+from ..data.layouts.image_folder import Sample
 from ..data.loader import Batch
-from ..data.preprocess import Preprocessing, choose_channels, choose_size, read_headers
 from ..data.statistics import measure_statistics
 from ..devices import Device, get_device
 from ..training.input_stage import to_input

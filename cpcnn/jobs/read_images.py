@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from ..data.cache import ImageCache
 from ..data.dataset import ImageDataset
-from ..data.image_folder import ImageFolder, Sample
-from ..data.preprocess import Preprocessing, choose_channels, choose_size, read_headers
+from ..data.images.preprocess import Preprocessing, choose_channels, choose_size, read_headers
+from ..data.layouts.image_folder import ImageFolder, Sample
 from .events import BadFile, Progress
 from .open_cache import open_cache
 from .settings import TrainSettings
@@ -50,11 +50,18 @@ class ReadImages:
 
 
 def read_images(
-    settings: TrainSettings, folder: ImageFolder, choice: SplitChoice, progress: Progress | None
+    settings: TrainSettings,
+    folder: ImageFolder,
+    choice: SplitChoice,
+    progress: Progress | None,
+    jpeg: str = "reduced",
 ) -> ReadImages:
-    """Decode the images of a choice and measure them; DataError for those that cannot be used."""
+    """Decode the images of a choice and measure them; DataError for those that cannot be used.
+
+    `jpeg` is the scale that JPEGs are decoded at, as in `Preprocessing`.
+    """
     train_samples, validation_samples = choice.train, choice.validation
-    preprocessing = _choose_preprocessing(settings, train_samples)
+    preprocessing = replace(_choose_preprocessing(settings, train_samples), jpeg=jpeg)
     cache = open_cache(settings.cache, folder.root)
     train, validation = (
         ImageDataset(samples, folder.classes, preprocessing, kept=settings.cache, cache=cache)
@@ -100,4 +107,4 @@ def _choose_preprocessing(settings: TrainSettings, samples: tuple[Sample, ...]) 
     size = settings.img_size
     height, width = (size, size) if size is not None else choose_size(headers)
     channels = choose_channels(headers) if settings.channels == "auto" else int(settings.channels)
-    return Preprocessing(height, width, channels, settings.resize, jpeg="reduced")
+    return Preprocessing(height, width, channels, settings.resize)

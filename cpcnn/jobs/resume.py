@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import CheckpointError, DataError, UsageError
+from ..data.images.preprocess import DEFAULT_JPEG
 from ..training.checkpoint import Checkpoint, load_checkpoint
 from ..training.progress import TrainingProgress, load_progress
 from ..training.trainer import Trainer
@@ -62,7 +63,9 @@ def resume_training(
         last, done = _load_last(run)
         planned = _planned_settings(run, last, settings)
         _require_work(run, planned, settings, done)
-        yield from train_into(run, planned, partial(_continue, last), progress)
+        # a run that began before JPEGs were decoded at a reduced scale goes on without
+        jpeg = (last.preprocessing or {}).get("jpeg", DEFAULT_JPEG)
+        yield from train_into(run, planned, partial(_continue, last), progress, jpeg)
 
 
 def is_finished(settings: ResumeSettings) -> bool:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..core.errors import UsageError
-from ..data.grouping import choose_grouping, group_images
-from ..data.image_folder import UNSPLIT, ImageFolder, Sample, counted, listing
-from ..data.split import fold_samples, split_samples
+from ..data.layouts.image_folder import UNSPLIT, ImageFolder, Sample, counted, listing
+from ..data.splits.grouping import choose_grouping, group_images
+from ..data.splits.split import fold_samples, split_samples
 
 CLASSES_SHOWN = 5
 

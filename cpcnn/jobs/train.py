@@ -9,15 +9,15 @@ from typing import Any, TypeAlias
 
 from ..core.errors import CheckpointError, DivergedError, UsageError
 from ..data.contents import digests_of
-from ..data.folder import scan_folder
-from ..data.image_folder import ImageFolder
+from ..data.layouts.folder import scan_folder
+from ..data.layouts.image_folder import ImageFolder
 from ..devices import get_device
 from ..networks import NETWORKS
 from ..training.events import EpochEnded, TrainingEnded
 from ..training.events import Event as TrainerEvent
 from ..training.trainer import Trainer
 from .build_trainer import build_trainer
-from .data_remarks import data_remarks
+from .checking.data_remarks import data_remarks
 from .events import (
     DataFound,
     DeviceSelected,
@@ -83,6 +83,7 @@ def train_into(
     settings: TrainSettings,
     begin: Callable[[RunDirectory, Training], tuple[Event, ...]],
     progress: Progress | None,
+    jpeg: str = "reduced",
 ) -> Generator[Event, None, None]:
     """Prepare a training, let `begin` do what comes before its first step, and train."""
     device = get_device(settings.device, threads=settings.threads, exact=settings.exact)
@@ -105,7 +106,7 @@ def train_into(
     choice = limited(choice, folder.root, settings.limit, settings.seed)
     images = {split: len(samples) for split, samples in folder.splits.items()}
     yield DataFound(folder.source, folder.classes, images, folder.ignored, choice.notes)
-    ready = read_images(settings, folder, choice, progress)
+    ready = read_images(settings, folder, choice, progress, jpeg)
     settings = ready.complete(settings)
     trainer = build_trainer(settings, ready, device, run.path)
     rows = _split_rows(settings, folder, choice, ready)

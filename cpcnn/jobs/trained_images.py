@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.errors import DataError
-from ..data.image_folder import Sample
+from ..data.layouts.image_folder import Sample
 from .image_choice import RecordedSplit
 
 EXAMPLES = 3

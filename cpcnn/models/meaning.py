@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..core.errors import CheckpointError, UsageError
-from ..data.preprocess import Preprocessing
+from ..data.images.preprocess import Preprocessing
 from ..training.network import Network
 
 

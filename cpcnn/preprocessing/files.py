@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from ..core.errors import DataError, UsageError
 from ..data.dataset import ImageDataset
-from ..data.folder import scan_folder
-from ..data.image_folder import UNSPLIT, Sample
-from ..data.preprocess import Preprocessing
-from ..data.split import split_samples
+from ..data.images.preprocess import Preprocessing
+from ..data.layouts.folder import scan_folder
+from ..data.layouts.image_folder import UNSPLIT, Sample
+from ..data.splits.split import split_samples
 
 CHANNELS = {"rgb": 3, "grayscale": 1}
 SUBSETS = ("training", "validation")

@@ -14,9 +14,9 @@ from ..core.errors import DataError, UsageError
 from ..core.options import is_number
 from ..core.random import Philox
 from ..data.array_dataset import ArrayDataset
-from ..data.image_folder import Sample
-from ..data.preprocess import Preprocessing
-from ..data.warp import FILL_MODES, ORDERS
+from ..data.augmentation.warp import FILL_MODES, ORDERS
+from ..data.images.preprocess import Preprocessing
+from ..data.layouts.image_folder import Sample
 from . import files
 from .iterators import ArrayIterator, FileIterator, Unlabelled, check_class_mode
 from .pipeline import Pipeline

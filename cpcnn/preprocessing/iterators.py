@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from ..core.errors import UsageError
 from ..data.array_dataset import ArrayDataset
 from ..data.dataset import Dataset, ImageDataset
+from ..data.images.preprocess import Preprocessing
 from ..data.loader import Batch, Loader
-from ..data.preprocess import Preprocessing
 from .pipeline import Pipeline, normalisation
 
 CLASS_MODES = ("categorical", "binary", "sparse", "input", None)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.random import Philox
-from ..data.warp import warp_images
+from ..data.augmentation.warp import warp_images
 from .colour import change_brightness, shift_channels
 from .random_transform import Ranges, Transforms
 from .standardization import Standardization

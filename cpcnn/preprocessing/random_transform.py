@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from ..core.errors import UsageError
 from ..core.random import Philox
-from ..data.affine import compose
-from ..data.changes import Warp
+from ..data.augmentation.affine import compose
+from ..data.augmentation.changes import Warp
 
 Shift: TypeAlias = float | int | Sequence[float]
 Numbers: TypeAlias = NDArray[np.float64]

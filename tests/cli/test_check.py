@@ -397,7 +397,7 @@ def test_training_on_a_sound_folder_says_nothing(work: Path) -> None:
 
 def test_an_image_is_upright_in_the_page(work: Path) -> None:
     """The thumbnails are what training sees."""
-    from cpcnn.data.thumbnail import thumbnail_jpeg
+    from cpcnn.data.images.thumbnail import thumbnail_jpeg
 
     exif = Image.Exif()
     exif[0x0112] = 6

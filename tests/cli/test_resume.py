@@ -445,6 +445,16 @@ def test_a_damaged_checkpoint(interrupted: Path) -> None:
     assert "best.cpcnn" not in message
 
 
+def test_a_run_of_before_jpegs_were_reduced(interrupted: Path) -> None:
+    path = interrupted / "last.cpcnn"
+    checkpoint = load_checkpoint(path)
+    assert checkpoint.preprocessing is not None
+    assert checkpoint.preprocessing.pop("jpeg") == "reduced"
+    save_checkpoint(path, checkpoint)
+    assert call("train", "--resume", interrupted).exit_code == 0
+    assert "jpeg" not in (load_checkpoint(path).preprocessing or {})
+
+
 def test_a_run_of_before_there_was_resuming(interrupted: Path) -> None:
     last = load_checkpoint(interrupted / "last.cpcnn")
     del last.training["resume"]

@@ -14,7 +14,7 @@ from .place import cache_folder, cache_limit
 from .store import ImageStore
 
 if TYPE_CHECKING:
-    from ..preprocess import Preprocessing
+    from ..images.preprocess import Preprocessing
 
 OUR_DECODING = 1  # to be raised when the same file comes to give other pixels
 LIBRARIES = ("libjpeg_turbo", "jpg", "libtiff", "webp")

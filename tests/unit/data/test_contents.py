@@ -8,8 +8,8 @@ import pytest
 from cpcnn.data import contents
 from cpcnn.data.cache import ImageCache, digests
 from cpcnn.data.contents import digests_of, key_of, read_content
-from cpcnn.data.decode import BadImage
-from cpcnn.data.image_folder import Sample
+from cpcnn.data.images.decode import BadImage
+from cpcnn.data.layouts.image_folder import Sample
 
 
 def test_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,8 @@ from cpcnn.core.errors import DataError, UsageError
 from cpcnn.data import reading as reading_module
 from cpcnn.data.array_dataset import ArrayDataset
 from cpcnn.data.dataset import ImageDataset
-from cpcnn.data.folder import scan_folder
-from cpcnn.data.preprocess import Preprocessing
+from cpcnn.data.images.preprocess import Preprocessing
+from cpcnn.data.layouts.folder import scan_folder
 
 Plant = Callable[[dict[str, int]], Path]
 

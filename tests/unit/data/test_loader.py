@@ -11,11 +11,11 @@ import pytest
 from cpcnn.core.errors import UsageError
 from cpcnn.core.random import Philox
 from cpcnn.data.array_dataset import ArrayDataset
-from cpcnn.data.augment import Augmentation
+from cpcnn.data.augmentation.augment import Augmentation
 from cpcnn.data.dataset import ImageDataset
-from cpcnn.data.folder import scan_folder
+from cpcnn.data.images.preprocess import Preprocessing
+from cpcnn.data.layouts.folder import scan_folder
 from cpcnn.data.loader import Batch, Loader
-from cpcnn.data.preprocess import Preprocessing
 
 Plant = Callable[[dict[str, int]], Path]
 

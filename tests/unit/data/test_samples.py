@@ -5,8 +5,8 @@ import pytest
 
 from cpcnn.core.errors import UsageError
 from cpcnn.core.random import Philox
-from cpcnn.data.decode import decode
-from cpcnn.data.folder import scan_folder
+from cpcnn.data.images.decode import decode
+from cpcnn.data.layouts.folder import scan_folder
 from cpcnn.data.samples import SHAPES, draw_sample, write_sample_images
 
 

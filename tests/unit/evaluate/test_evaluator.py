@@ -12,7 +12,7 @@ from sklearn.metrics import classification_report
 
 from cpcnn.core.errors import CheckpointError, DataError
 from cpcnn.data.array_dataset import ArrayDataset
-from cpcnn.data.image_folder import Sample
+from cpcnn.data.layouts.image_folder import Sample
 from cpcnn.data.loader import Batch, Loader
 from cpcnn.evaluate import evaluate_model
 

@@ -10,7 +10,7 @@ import pytest
 
 from cpcnn.core.errors import UsageError
 from cpcnn.data import dataset
-from cpcnn.data.preprocess import Preprocessing
+from cpcnn.data.images.preprocess import Preprocessing
 from cpcnn.data.samples import write_sample_images
 from cpcnn.jobs import EvaluateSettings, TrainSettings, evaluate_run, train_folder
 from cpcnn.jobs.evaluate import Evaluated

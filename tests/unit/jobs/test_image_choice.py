@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cpcnn.core.errors import DataError
-from cpcnn.data.image_folder import ImageFolder, Sample
+from cpcnn.data.layouts.image_folder import ImageFolder, Sample
 from cpcnn.jobs.image_choice import RecordedSplit, choose_images
 from cpcnn.jobs.run_directory import SplitRow
 

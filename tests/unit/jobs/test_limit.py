@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cpcnn.core.errors import UsageError
-from cpcnn.data.image_folder import Sample
+from cpcnn.data.layouts.image_folder import Sample
 from cpcnn.jobs.limit import limit_samples, limited
 from cpcnn.jobs.splits import SplitChoice
 

@@ -12,11 +12,11 @@ from PIL import Image
 
 from cpcnn.core.errors import DataError, UsageError
 from cpcnn.data.array_dataset import ArrayDataset
-from cpcnn.data.augment import Augmentation
-from cpcnn.data.contact_sheet import GAP, LINE, draw_sheet, encode_png
-from cpcnn.data.image_folder import Sample
+from cpcnn.data.augmentation.augment import Augmentation
+from cpcnn.data.augmentation.contact_sheet import GAP, LINE, draw_sheet, encode_png
+from cpcnn.data.images.preprocess import Preprocessing
+from cpcnn.data.layouts.image_folder import Sample
 from cpcnn.data.loader import Loader
-from cpcnn.data.preprocess import Preprocessing
 from cpcnn.jobs.preview import preview_files, preview_sheet, write_preview
 
 SIDE = 100  # shown as it is

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cpcnn.core.errors import DataError
-from cpcnn.data.image_folder import Sample
+from cpcnn.data.layouts.image_folder import Sample
 from cpcnn.jobs.image_choice import RecordedSplit
 from cpcnn.jobs.run_directory import SplitRow
 from cpcnn.jobs.trained_images import TrainedImages, find_trained

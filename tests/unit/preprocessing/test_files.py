@@ -10,7 +10,7 @@ from PIL import Image
 
 from cpcnn.core.context import Context
 from cpcnn.core.errors import CpcnnError, DataError, UsageError
-from cpcnn.data.preprocess import Preprocessing
+from cpcnn.data.images.preprocess import Preprocessing
 from cpcnn.devices import get_device
 from cpcnn.preprocessing.image import ImageDataGenerator
 from cpcnn.training.input_stage import to_input

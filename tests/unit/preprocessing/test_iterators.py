@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from cpcnn.core.context import Context
 from cpcnn.core.errors import DataError, UsageError
-from cpcnn.data.preprocess import Preprocessing
+from cpcnn.data.images.preprocess import Preprocessing
 from cpcnn.devices import get_device
 from cpcnn.preprocessing.image import ImageDataGenerator
 from cpcnn.preprocessing.iterators import ImageIterator

@@ -13,7 +13,7 @@ import pytest
 
 from cpcnn.core.errors import DataError, DivergedError, ShapeError, UsageError
 from cpcnn.data import ArrayDataset, Augmentation, ImageDataset, Loader, Preprocessing
-from cpcnn.data.folder import scan_folder
+from cpcnn.data.layouts.folder import scan_folder
 from cpcnn.data.samples import write_sample_images
 from cpcnn.devices import get_device
 from cpcnn.layers import Lambda

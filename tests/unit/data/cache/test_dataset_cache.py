@@ -17,9 +17,9 @@ from cpcnn.data import contents, reading
 from cpcnn.data.cache import ImageCache, digests, image_cache, place
 from cpcnn.data.cache.segment import PAGE
 from cpcnn.data.dataset import ImageDataset
-from cpcnn.data.folder import scan_folder
-from cpcnn.data.image_folder import Sample
-from cpcnn.data.preprocess import Preprocessing
+from cpcnn.data.images.preprocess import Preprocessing
+from cpcnn.data.layouts.folder import scan_folder
+from cpcnn.data.layouts.image_folder import Sample
 from cpcnn.data.statistics import measure_statistics
 
 SMALL = Preprocessing(8, 6, 3)

@@ -1,0 +1,1 @@
+"""Random changes of images: their numbers, drawn per image, for the device to apply."""

@@ -1,0 +1,1 @@
+"""One image file: what it holds, decoded and brought to the size of the input."""

@@ -1,0 +1,1 @@
+"""What a folder, a table or a tar file of images holds: samples with their classes, in splits."""

@@ -1,0 +1,1 @@
+"""Which samples train and which validate, and how often they come."""
