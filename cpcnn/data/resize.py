@@ -19,7 +19,7 @@ PAD_VALUE = 128
 
 
 def resize(
-    image: NDArray[np.uint8], height: int, width: int, mode: str = "crop"
+    image: NDArray[np.uint8], height: int, width: int, mode: str = "squash"
 ) -> NDArray[np.uint8]:
     """Resize a uint8 image (H, W, C) to (height, width, C), bilinear and antialiased.
 

@@ -73,7 +73,7 @@ class TrainSettings:
     freeze: tuple[str, ...] = ()
     img_size: int | None = None
     channels: str = "auto"
-    resize: str = "crop"
+    resize: str = "squash"
     flip: bool = True
     vertical_flip: bool = False
     shift: float = 0.0625  # two pixels of 32
