@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -26,7 +27,9 @@ class DeviceLike(Protocol):
     def bind(self, ctx: Context) -> Any: ...
     def scope(self) -> AbstractContextManager[None]: ...
     def empty(self, shape: Shape, dtype: str) -> Any: ...
-    def recorder(self, x: Any) -> Any: ...
+    def share(self, images: int, weights: Sequence[Shape]) -> list[slice]: ...
+    def run(self, work: Callable[[slice], None], pieces: list[slice]) -> None: ...
+    def recorder(self, x: Any, parts: int) -> Any: ...
     def zeros(self, shape: Shape, dtype: str) -> Any: ...
     def put(self, host: NDArray[Any]) -> Any: ...
     def get(self, array: Any) -> NDArray[Any]: ...
@@ -66,6 +69,7 @@ class Context:
         self.update_statistics = True
         self.policy = policy or Policy()
         self.rng = rng or Philox(0, "context")
+        self.undivided = False  # this pass has a thread of its own: its ops use no others
         self.recorder: Any = None  # takes down what ops do, where the device can repeat it
         self.ops = device.bind(self)
         self._interior: Context | None = None
@@ -84,7 +88,7 @@ class Context:
         return self._interior
 
     def variant(self, **changes: Any) -> Context:
-        """The same pass with another `grad`, `input_gradient`, `update_statistics` or `rng`."""
+        """The same pass with other attributes, such as `grad` or `rng`."""
         other = copy.copy(self)
         for name, value in changes.items():
             setattr(other, name, value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -70,8 +70,20 @@ class Device:
         """Copy a device array to the host (or share it, when the device is the host)."""
         return np.asarray(array)
 
-    def recorder(self, x: Any) -> Any:
-        """Return what can take down a pass that starts at x, or None: nothing is repeated here."""
+    def share(self, images: int, weights: Sequence[Shape]) -> list[slice]:
+        """Cut a batch for a network of weights of these shapes: here all images make one pass."""
+        return [slice(0, images)]
+
+    def run(self, work: Callable[[slice], None], pieces: list[slice]) -> None:
+        """Call `work` on every piece, at the same time where the device has threads."""
+        for piece in pieces:
+            work(piece)
+
+    def recorder(self, x: Any, parts: int) -> Any:
+        """Return what can take down a pass that starts at x, one of so many of a batch.
+
+        None: nothing is repeated here.
+        """
         return None
 
     def synchronize(self) -> None:

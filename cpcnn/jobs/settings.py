@@ -84,7 +84,7 @@ class TrainSettings:
     freeze: tuple[str, ...] = ()
     img_size: int | None = None
     channels: str = "auto"
-    resize: str = "crop"
+    resize: str = "squash"
     augment: str = augment_presets.DEFAULT
     flip: bool | None = None  # this and what follows: None leaves it to the preset
     vertical_flip: bool | None = None

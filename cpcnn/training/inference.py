@@ -75,7 +75,7 @@ class Prepared:
         self._layers = [(layer, _attributes(layer)) for _, layer in root.walk()]
         self._repeats = all(type(layer) in OF_OPS_ALONE for _, layer in self.fused.walk())
         self._device: DeviceLike | None = None
-        self._passes: dict[Any, _Pass] = {}  # on that device
+        self._batches: dict[Any, _Batch] = {}  # on that device
 
     def is_of(self, root: Layer) -> bool:
         """Whether these are `root` and the layers inside it, as they are now."""
@@ -90,31 +90,49 @@ class Prepared:
     def forward(self, x: Array, ctx: Context, store: ParamStore) -> Array:
         """Return the outputs for x, on the device.
 
-        When images of a shape come for the second time, the device may record the pass, and repeat
-        it from then on. What it did refers to the parameters' arrays: it sees what is put in them.
+        The device may let its threads share the images, each with a pass of its own. When images of
+        a shape come for the second time it may record the passes, and repeat them from then on.
+        What they did refers to the parameters' arrays: they see what is put in them.
         """
         if not self._repeats or ctx.policy.compute != ctx.policy.parameters:
             return self.fused.forward(x, ctx)[0]
-        if self._device is not ctx.device:
-            self._device, self._passes = ctx.device, {}
         values = [param.value for param in store.params.values()]
+        shares = ctx.device.share(x.shape[0], [value.shape for value in values])
+        passes = self._passes_of(x, ctx, values, len(shares))
+        if len(shares) == 1:
+            return self._outputs(x, ctx, passes[0])
+        numbers = {share.start: number for number, share in enumerate(shares)}
+        outputs: list[Any] = [None] * len(shares)
+
+        def work(share: slice) -> None:
+            number = numbers[share.start]
+            alone = ctx.variant(undivided=True)
+            outputs[number] = self._outputs(x[share], alone, passes[number])
+
+        ctx.device.run(work, shares)
+        return ctx.xp.concat(outputs)
+
+    def _passes_of(self, x: Array, ctx: Context, values: list[Array], shares: int) -> list[_Pass]:
+        """Return what is kept of passes over so many images; at first they are new."""
+        if self._device is not ctx.device:
+            self._device, self._batches = ctx.device, {}
         key = (x.shape, x.dtype, ctx.device.exact)
-        kept = self._passes.get(key)
+        kept = self._batches.get(key)
         if kept is None or not _same(kept.values, values):
-            if kept is not None or len(self._passes) < MOST_SHAPES:
-                self._passes[key] = _Pass(values)
-            return self.fused.forward(x, ctx)[0]
+            passes = [_Pass(shares) for _ in range(shares)]
+            if kept is not None or len(self._batches) < MOST_SHAPES:
+                self._batches[key] = _Batch(values, passes)
+            return passes
+        return kept.passes
+
+    def _outputs(self, x: Array, ctx: Context, kept: _Pass) -> Array:
+        """Repeat a pass, or run it, and record it the second time."""
         if kept.recording is not None:
             y = kept.recording.repeat(x)
             if y is not None:
                 return y
-        elif kept.is_new:
-            kept.is_new = False
-            return self._record(x, ctx, kept)
-        return self.fused.forward(x, ctx)[0]
-
-    def _record(self, x: Array, ctx: Context, kept: _Pass) -> Array:
-        recorder = ctx.device.recorder(x)
+        kept.times += 1
+        recorder = ctx.device.recorder(x, kept.shares) if kept.times == 2 else None
         if recorder is None:
             return self.fused.forward(x, ctx)[0]
         ctx.recorder = recorder
@@ -126,11 +144,19 @@ class Prepared:
 
 @dataclass
 class _Pass:
-    """What a pass over images of one shape depends on, and its recording, if there is one."""
+    """How often a pass ran, one of so many of a batch, and its recording, if there is one."""
+
+    shares: int
+    times: int = 0
+    recording: Any = None
+
+
+@dataclass
+class _Batch:
+    """The passes over images of one shape, and what they depend on."""
 
     values: list[Array]  # of the parameters
-    recording: Any = None
-    is_new: bool = True  # it was not tried to record it
+    passes: list[_Pass]
 
 
 def _same(some: list[Array], others: list[Array]) -> bool:

@@ -196,6 +196,23 @@ def test_exact_leaves_winograd_out() -> None:
         assert np.array_equal(y, gradients_of(op, device, args, {}, y)[0])
 
 
+@pytest.mark.parametrize("shape", [(2, 5, 5, 1024), (40, 6, 6, 300), (64, 40, 40, 3)])
+@pytest.mark.parametrize("constant", [False, True])
+def test_long_sums_of_one_sign_are_exact(shape: tuple[int, int, int, int], constant: bool) -> None:
+    """In a chain of thousands each term would be rounded to what the sum has reached."""
+    x, w, _, window = Case(shape, 40, SAME, bias=False).arguments()
+    dy = np.abs(normal(*shape[:3], 40, stream="dy"))
+    x, w = np.abs(x), np.abs(w)
+    if constant:  # all roundings have one sign as well
+        x[:], w[:], dy[:] = 0.7123, 0.3377, 0.1931
+    found = gradients_of(GatherConv2D, get_device("cpu", threads=2), (x, w, None, window), {}, dy)
+    wide = [array.astype(np.float64) for array in (x, w, dy)]
+    definition, args = REFERENCE["conv2d"][-1], (wide[0], wide[1], None, window)
+    expected = gradients_of(definition, NUMPY, args, {}, wide[2])
+    for one, other in zip(found[:3], expected[:3], strict=True):
+        np.testing.assert_allclose(one, other, rtol=5e-6 if constant else 2e-6)
+
+
 @settings(max_examples=EXAMPLES)
 @given(of_winograd)
 def test_exact_never_chooses_winograd(case: Case) -> None:

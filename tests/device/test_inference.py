@@ -54,7 +54,8 @@ def check(model: Any, **options: Any) -> None:
 
 
 def recordings(model: Any) -> int:
-    return sum(kept.recording is not None for kept in model.prepared()._passes.values())
+    batches = model.prepared()._batches.values()
+    return sum(kept.recording is not None for batch in batches for kept in batch.passes)
 
 
 def small() -> Sequential:
@@ -86,6 +87,23 @@ def test_repeated_passes_compute_the_same_bits() -> None:
             model.predict(images(number, count))
         assert np.array_equal(model.predict(images(0, count)), first)
     assert recordings(model) in (0, 3)  # without the compiled ops there are none
+
+
+def test_threads_share_the_images_of_small_networks() -> None:
+    model = small()
+    first = {count: model.predict(images(0, count), batch_size=count) for count in (15, 16, 70)}
+    for count, expected in first.items():
+        for number in (1, 2, 0):
+            found = model.predict(images(number, count), batch_size=count)
+        assert np.array_equal(found, expected)
+        np.testing.assert_allclose(found, plain(model, images(0, count)), rtol=1e-4, atol=1e-5)
+    assert recordings(model) in (0, 1 + 2 + 4)
+    for threads in (1, 3):
+        model.to(get_device("cpu", threads=threads))
+        for count, expected in first.items():
+            for _ in range(3):
+                found = model.predict(images(0, count), batch_size=count)
+                assert np.array_equal(found, expected)
 
 
 @pytest.mark.parametrize("network", ["simple", "resnet9", "resnet18"])
@@ -196,9 +214,9 @@ def test_ops_that_are_not_compiled_are_not_repeated() -> None:
 def test_large_passes_are_not_kept() -> None:
     model = Sequential([Conv2D(32, 3), MaxPooling2D(), Conv2D(4, 1), Flatten(), Dense(2)])
     model.build((64, 64, 1), device=get_device("cpu", threads=2))
-    x = images(0, 40, (64, 64, 1))
+    x = images(0, 60, (64, 64, 1))
     for _ in range(4):
-        model.predict(x, batch_size=40)
+        model.predict(x, batch_size=60)
     assert not recordings(model)
 
 
@@ -222,7 +240,7 @@ def test_images_stay_and_need_not_be_writeable_or_contiguous() -> None:
 
 def test_threads_of_the_program_predict_at_once() -> None:
     model = small()
-    x = [images(number, 1 + number % 3) for number in range(40)]
+    x = [images(number, 1 + number % 3 + 16 * (number % 2)) for number in range(40)]
     expected = [model.predict(batch) for batch in x]
     with ThreadPoolExecutor(6) as pool:
         for _ in range(5):

@@ -40,7 +40,7 @@ class Preprocessing:
     height: int
     width: int
     channels: int = 3
-    resize: str = "crop"
+    resize: str = "squash"
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     interpolation: str = DEFAULT_INTERPOLATION

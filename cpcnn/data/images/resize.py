@@ -21,7 +21,7 @@ Box = tuple[float, float, float, float]  # left, upper, right, lower
 
 
 def resize(
-    image: NDArray[np.uint8], height: int, width: int, mode: str = "crop"
+    image: NDArray[np.uint8], height: int, width: int, mode: str = "squash"
 ) -> NDArray[np.uint8]:
     """Resize a uint8 image (H, W, C) to (height, width, C), bilinear and antialiased.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -15,9 +15,9 @@ from ...core.typing import Shape
 from ...ops.table import Table
 from ..base import Device
 from .blas import blas_name, one_blas_thread
-from .recording import Recorder
+from .recording import LARGEST, Recorder
 from .recycler import Recycler
-from .workers import Workers, usable_cores
+from .workers import Workers, share, usable_cores
 
 logger = logging.getLogger("cpcnn")
 
@@ -56,8 +56,14 @@ class CpuDevice(Device):
         """The most bytes that arrays of `empty` have taken at a time."""
         return self._recycler.reached
 
-    def recorder(self, x: Any) -> Recorder:
-        return Recorder(self.workers, x)
+    def share(self, images: int, weights: Sequence[Shape]) -> list[slice]:
+        return share(images, weights)
+
+    def run(self, work: Callable[[slice], None], pieces: list[slice]) -> None:
+        self.workers.run(work, pieces)
+
+    def recorder(self, x: Any, parts: int) -> Recorder:
+        return Recorder(self.workers, x, LARGEST // parts)
 
 
 @cache

@@ -97,7 +97,7 @@ def _multiply(
         kernels.forward(*arrays, *options, blocks.start, blocks.stop)
 
     blocks = -(-rows // kernels.GROUP) * -(-units // COLUMNS)
-    in_threads(ctx, work, cut(blocks, rows * w.size // PRODUCTS))
+    in_threads(ctx, work, cut(ctx, blocks, rows * w.size // PRODUCTS))
 
 
 def _weight_gradient(ctx: Context, x: NDArray[Any], dy: NDArray[Any]) -> NDArray[Any]:
@@ -107,7 +107,7 @@ def _weight_gradient(ctx: Context, x: NDArray[Any], dy: NDArray[Any]) -> NDArray
         np.matmul(x[:, features].T, dy, out=dw[features])
 
     groups = max(1, len(dw) // LEAST_FEATURES)
-    in_threads(ctx, work, cut(len(dw), dw.size * len(x) // PRODUCTS, min(PARTS, groups)))
+    in_threads(ctx, work, cut(ctx, len(dw), dw.size * len(x) // PRODUCTS, min(PARTS, groups)))
     return dw
 
 
@@ -120,5 +120,5 @@ def _input_gradient(ctx: Context, dy: NDArray[Any], w: NDArray[Any]) -> NDArray[
         kernels.input_gradient(*arrays, rows, features, units, groups.start, groups.stop)
 
     groups = -(-features // kernels.FEATURES)
-    in_threads(ctx, work, cut(groups, rows * w.size // PRODUCTS))
+    in_threads(ctx, work, cut(ctx, groups, rows * w.size // PRODUCTS))
     return dx

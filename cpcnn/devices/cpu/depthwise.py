@@ -40,7 +40,7 @@ def convolve(
     def work(rows: slice) -> None:
         kernels.convolve(flat_x, flat_w, x.shape[3], shape, *finish, flat_y, rows.start, rows.stop)
 
-    in_threads(ctx, work, cut(y.shape[0] * y.shape[1], y.size))
+    in_threads(ctx, work, cut(ctx, y.shape[0] * y.shape[1], y.size))
     return y
 
 
@@ -57,7 +57,7 @@ def input_gradient(
     def work(rows: slice) -> None:
         kernels.input_gradient(flat_dy, flat_w, x_shape[3], shape, flat_dx, rows.start, rows.stop)
 
-    in_threads(ctx, work, cut(x_shape[0] * x_shape[1], dx.size))
+    in_threads(ctx, work, cut(ctx, x_shape[0] * x_shape[1], dx.size))
     return dx
 
 
@@ -66,7 +66,7 @@ def weight_gradient(
 ) -> NDArray[Any]:
     """Return the gradient of the weights: parts of the batch, summed in their order."""
     shape = geometry(x.shape, window)
-    pieces = cut(x.shape[0], x.size)
+    pieces = cut(ctx, x.shape[0], x.size)
     flat_x, flat_dy = x.reshape(-1), dy.reshape(-1)
 
     def work(piece: slice, total: NDArray[Any]) -> None:

@@ -47,5 +47,5 @@ def _dropped(ctx: Context, x: NDArray[Any], rate: float, rng: Philox) -> NDArray
     def work(piece: slice) -> None:
         dropout(elements, results, piece.start, piece.stop, *numbers)
 
-    in_threads(ctx, work, cut(-(-x.size // WORDS), x.size))
+    in_threads(ctx, work, cut(ctx, -(-x.size // WORDS), x.size))
     return y

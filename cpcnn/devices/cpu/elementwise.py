@@ -73,7 +73,7 @@ def activate_all(
         for block in blocks(piece, rows.shape[1]):
             activate(rows[block], activation, results[block])
 
-    in_threads(ctx, work, cut(len(rows), rows.size))
+    in_threads(ctx, work, cut(ctx, len(rows), rows.size))
 
 
 def mask_gradient(
@@ -93,7 +93,7 @@ def mask_gradient(
         for block in blocks(piece, rows.shape[1]):
             results[block] = backward(np, gradients[block], rows[block])
 
-    in_threads(ctx, work, cut(len(rows), rows.size))
+    in_threads(ctx, work, cut(ctx, len(rows), rows.size))
     return gradient
 
 
@@ -109,7 +109,7 @@ def masked_and_summed(
     if not dy.size:
         return dy, np.zeros(channels, FLOAT)
     width = row_width(channels)
-    pieces = cut_rows(dy.size, width)
+    pieces = cut_rows(ctx, dy.size, width)
     gradient = dy if y is None else ctx.empty(dy.shape, FLOAT)
     source, target = dy.reshape(-1), gradient.reshape(-1)
     gate = source if y is None else y.reshape(-1)
@@ -142,9 +142,9 @@ def row_width(channels: int) -> int:
     return width * -(-8 * LANES // width)
 
 
-def cut_rows(size: int, width: int) -> list[slice]:
+def cut_rows(ctx: Context, size: int, width: int) -> list[slice]:
     """Cut the wide rows of an array of `size` elements; the last row may be shorter."""
-    return cut(-(-size // width), size // VECTOR)
+    return cut(ctx, -(-size // width), size // VECTOR)
 
 
 def is_streamed(out: NDArray[Any]) -> bool:
@@ -164,7 +164,7 @@ def _combine(
         start, stop = piece.start * LANES, min(piece.stop * LANES, size)
         kernels.combine(operation, first, second, result, streamed, start, stop)
 
-    in_threads(ctx, work, cut_rows(size, LANES))
+    in_threads(ctx, work, cut_rows(ctx, size, LANES))
     return out
 
 

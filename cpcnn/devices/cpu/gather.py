@@ -192,7 +192,7 @@ def _convolve_thin(
             plan.band_step, *finish, part.start, part.stop, scratch,
         )  # fmt: skip
 
-    in_threads(ctx, work, cut(plan.count, plan.work * filters // 16))
+    in_threads(ctx, work, cut(ctx, plan.count, plan.work * filters // 16))
 
 
 def _convolve_few(
@@ -214,7 +214,7 @@ def _convolve_few(
         padding = (x.reshape(-1), x.shape[0], plan.source, block)
         at_once(ctx, lambda: kernels.pad(*padding))
     # so many parts that adding their sums takes little of the time
-    pieces = cut(depth, count * w.size // 16, min(PARTS, max(2, depth // (4 * count))))
+    pieces = cut(ctx, depth, count * w.size // 16, min(PARTS, max(2, depth // (4 * count))))
     number = {piece.start: index for index, piece in enumerate(pieces)}
     sums = ctx.empty((len(pieces), len(pixels) * filters), np.float32)
     flat = w.reshape(-1)
@@ -265,7 +265,7 @@ def _packed(ctx: Context, w: NDArray[Any], plan: Plan, groups: int) -> Weights:
     def work(part: slice) -> None:
         kernels.pack_weights(flat, depth, filters, groups, packed, part.start, part.stop)
 
-    in_threads(ctx, work, cut(groups * panels(each), packed.size))
+    in_threads(ctx, work, cut(ctx, groups * panels(each), packed.size))
     step = depth * COLUMNS
     return Weights(groups, w.shape[2], packed, panels(each) * step, step, COLUMNS, each)
 
@@ -296,7 +296,7 @@ def _run(
         )  # fmt: skip
 
     size = plan.work * weights.groups * weights.columns // 16
-    in_threads(ctx, work, cut(count if by_panel else plan.count, size))
+    in_threads(ctx, work, cut(ctx, count if by_panel else plan.count, size))
 
 
 # ---- Gradients -----------------------------------------------------------------------------------
@@ -310,7 +310,7 @@ def weight_gradient(
     plan = forward_plan(x.shape, window, filters, shape[2], GRADIENT_BLOCK)
     numbers, targets = _kernel_rows(plan, filters)
     parts = min(PARTS, max(2, PARTIAL // (rows * filters)))
-    pieces = cut(plan.count, plan.work * filters // 16, parts)
+    pieces = cut(ctx, plan.count, plan.work * filters // 16, parts)
     flat_x, flat_dy = x.reshape(-1), dy.reshape(-1)
 
     def work(piece: slice, total: NDArray[Any]) -> None:
@@ -376,7 +376,7 @@ def _turned(ctx: Context, w: NDArray[Any], cells: NDArray[np.int64], groups: int
             flat, cells, channels, filters, groups, packed, part.start, part.stop
         )
 
-    in_threads(ctx, work, cut(groups * panels(channels), packed.size))
+    in_threads(ctx, work, cut(ctx, groups * panels(channels), packed.size))
     return Weights(groups, each, packed, panels(channels) * step, step, COLUMNS, channels)
 
 

@@ -86,7 +86,7 @@ class CompiledInputStage(Action):
         def work(piece: slice) -> None:
             kernel(*arguments, piece.start, piece.stop)
 
-        in_threads(ctx, work, cut(count, touched))
+        in_threads(ctx, work, cut(ctx, count, touched))
         return result
 
 

@@ -46,7 +46,7 @@ class RowwiseCrossEntropy(Op):
         def work(rows: slice) -> None:
             cross_entropy(logits, labels, losses, gradient, rows.start, rows.stop, smoothing)
 
-        in_threads(ctx, work, cut(len(logits), logits.size))
+        in_threads(ctx, work, cut(ctx, len(logits), logits.size))
         return losses, gradient
 
     @staticmethod
@@ -57,5 +57,5 @@ class RowwiseCrossEntropy(Op):
         def work(rows: slice) -> None:
             weigh_rows(saved, weights, result, rows.start, rows.stop)
 
-        in_threads(ctx, work, cut(len(result), result.size))
+        in_threads(ctx, work, cut(ctx, len(result), result.size))
         return result

@@ -62,7 +62,7 @@ class CompiledBatchNorm(Op):
         residual: NDArray[Any] | None = None,
     ) -> tuple[NDArray[Any], Saved]:
         source, width = x.reshape(-1), row_width(x.shape[-1])
-        pieces = cut_rows(x.size, width)
+        pieces = cut_rows(ctx, x.size, width)
         table = np.empty((4, width), np.float32)
         sources = (
             _moments(ctx, source, x.shape[-1], width, pieces),
@@ -120,7 +120,7 @@ class CompiledBatchNorm(Op):
                 piece.start, piece.stop,
             )  # fmt: skip
 
-        in_threads(ctx, work, cut_rows(x.size, table.shape[1]))
+        in_threads(ctx, work, cut_rows(ctx, x.size, table.shape[1]))
         given = (True, has_gamma, has_beta, has_residual)
         gradients = (dx, dgamma, dbeta, before)
         return tuple(g if is_given else None for g, is_given in zip(gradients, given, strict=True))
@@ -154,7 +154,7 @@ def _gradient_sums(
 
     Where only y tells the former, it is written to `before`.
     """
-    pieces = cut_rows(x.size, table.shape[1])
+    pieces = cut_rows(ctx, x.size, table.shape[1])
     parts = np.zeros((len(pieces), 2, x.shape[-1]))
     flat = [array.reshape(-1) for array in (x, dy, y, before)]
     streamed = is_streamed(before)

@@ -107,7 +107,7 @@ class CompiledGlobalMaxPool(Op):
                 source, target, kept, height * width, channels, piece.start, piece.stop
             )
 
-        in_threads(ctx, work, cut(n, x.size // VECTOR))
+        in_threads(ctx, work, cut(ctx, n, x.size // VECTOR))
         return y, (places, x.shape)
 
     @staticmethod
@@ -122,7 +122,7 @@ class CompiledGlobalMaxPool(Op):
                 source, kept, target, height * width, channels, piece.start, piece.stop
             )
 
-        in_threads(ctx, work, cut(n, dx.size // VECTOR))
+        in_threads(ctx, work, cut(ctx, n, dx.size // VECTOR))
         return dx
 
 
@@ -152,7 +152,7 @@ def _pool(
     def work(rows: slice) -> None:
         kernels.pool(source, target, winners, maximum, kept, geometry, rows.start, rows.stop)
 
-    in_threads(ctx, work, cut(x.shape[0] * geometry[3], x.size // VECTOR))
+    in_threads(ctx, work, cut(ctx, x.shape[0] * geometry[3], x.size // VECTOR))
 
 
 def _spread(
@@ -176,7 +176,7 @@ def _spread(
             source, winners, target, maximum, tiled, streamed, geometry, images.start, images.stop
         )
 
-    in_threads(ctx, work, cut(shape[0], dx.size // VECTOR))
+    in_threads(ctx, work, cut(ctx, shape[0], dx.size // VECTOR))
     return dx
 
 

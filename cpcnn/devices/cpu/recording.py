@@ -15,20 +15,21 @@ from numpy.typing import NDArray
 
 from .workers import Workers
 
-LARGEST = 1 << 24  # bytes of results of a pass: all of them are kept
+LARGEST = 1 << 25  # bytes of results of all passes of a batch: they are kept
 
 Work = Callable[[slice], None]
 
 
 class Recorder:
-    """Takes down the work of a pass, on a copy of its input `x`.
+    """Takes down the work of a pass, on a copy of its input `x`; at most `most` bytes of results.
 
     An op whose class says that it `repeats` leaves all that it computes to `in_threads`, on arrays
     of which it makes no copies before. Of any other op nothing can be repeated.
     """
 
-    def __init__(self, workers: Workers, x: NDArray[Any]) -> None:
+    def __init__(self, workers: Workers, x: NDArray[Any], most: int) -> None:
         self.x = x.copy()
+        self._most = most
         self._workers = workers
         self._calls: list[tuple[Work, list[slice]]] = []
         self._bytes = x.nbytes
@@ -46,7 +47,7 @@ class Recorder:
         """Return the pass, which gave `y`; None if it cannot be repeated, or keeps too much."""
         # what was noted is handed over: contexts, which the work refers to, refer to this
         calls, self._calls = self._calls, []
-        if not self._complete or self._bytes > LARGEST:
+        if not self._complete or self._bytes > self._most:
             return None
         return Recording(self._workers, calls, self.x, y)
 

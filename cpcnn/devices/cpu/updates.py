@@ -38,7 +38,7 @@ def _in_threads(ctx: Context, arrays: tuple[Floats, ...], kernel: Any, *options:
     def work(piece: slice) -> None:
         kernel(*arrays, piece.start, piece.stop, *options)
 
-    in_threads(ctx, work, cut(size, size * len(arrays) // VECTOR))
+    in_threads(ctx, work, cut(ctx, size, size * len(arrays) // VECTOR))
 
 
 def _factor(scale: Floats | None) -> float:
@@ -183,7 +183,7 @@ class FlatGradientScale(FlatAction):
 
     @staticmethod
     def run(ctx: Context, grad: Floats, *, max_norm: float) -> Array:
-        pieces = cut(grad.size, grad.size // VECTOR)
+        pieces = cut(ctx, grad.size, grad.size // VECTOR)
         squares = dict.fromkeys((piece.start for piece in pieces), 0.0)
 
         def work(piece: slice) -> None:

@@ -143,7 +143,7 @@ def _convolve_many(
             )  # fmt: skip
 
     blocks = -(-p.tiles // block)
-    in_threads(ctx, work, cut(blocks, p.tiles * p.channels * p.filters, 2 * PARTS))
+    in_threads(ctx, work, cut(ctx, blocks, p.tiles * p.channels * p.filters, 2 * PARTS))
 
 
 def _convolve_few(
@@ -165,7 +165,7 @@ def _convolve_few(
                 panel, panel + 1, *finish, scratch.cells, scratch.rows, scratch.small,
             )  # fmt: skip
 
-    in_threads(ctx, work, cut(panels(p.filters), p.tiles * p.channels * p.filters))
+    in_threads(ctx, work, cut(ctx, panels(p.filters), p.tiles * p.channels * p.filters))
 
 
 def _weights(ctx: Context, w: NDArray[Any], p: Plan) -> NDArray[Any]:
@@ -179,7 +179,7 @@ def _weights(ctx: Context, w: NDArray[Any], p: Plan) -> NDArray[Any]:
             w, p.channels, p.filters, weights, 0, small, part.start, part.stop
         )
 
-    in_threads(ctx, work, cut(items, weights.size // 4))
+    in_threads(ctx, work, cut(ctx, items, weights.size // 4))
     return weights
 
 
@@ -196,7 +196,7 @@ def _transformed(
             first + part.start, first + part.stop, small,
         )  # fmt: skip
 
-    in_threads(ctx, work, cut(end - first, (end - first) * kernels.CELLS * channels))
+    in_threads(ctx, work, cut(ctx, end - first, (end - first) * kernels.CELLS * channels))
     return tiles
 
 
@@ -242,7 +242,7 @@ def _gradients_by_image(
     """Every thread has whole images, whose tiles overlap; their weights' gradients are summed."""
     dx = ctx.empty(x.shape, np.float32) if ctx.input_gradient else None
     weights = NONE if dx is None else _turned_weights(ctx, w.reshape(-1), p)
-    pieces = cut(p.images, p.tiles * p.channels * p.filters)
+    pieces = cut(ctx, p.images, p.tiles * p.channels * p.filters)
     flat_x, flat_dy, flat_dx = x.reshape(-1), dy.reshape(-1), None if dx is None else dx.reshape(-1)
 
     def work(images: slice, total: NDArray[Any]) -> None:
@@ -287,7 +287,7 @@ def _turned_weights(ctx: Context, w: NDArray[Any], p: Plan) -> NDArray[Any]:
         )
 
     items = panels(p.channels) * (rounded(p.filters) // LANES)
-    in_threads(ctx, work, cut(items, weights.size // 4))
+    in_threads(ctx, work, cut(ctx, items, weights.size // 4))
     return weights
 
 
@@ -311,7 +311,7 @@ def _weight_gradient(
             part.start, part.stop, flat, add, scratch.cells, scratch.rows, scratch.small,
         )  # fmt: skip
 
-    in_threads(ctx, work, cut(items, count * p.channels * p.filters, 16))
+    in_threads(ctx, work, cut(ctx, items, count * p.channels * p.filters, 16))
 
 
 def _input_gradient_many(
@@ -340,7 +340,9 @@ def _input_gradient_many(
                     scratch.cells, scratch.rows, scratch.small,
                 )  # fmt: skip
 
-    in_threads(ctx, work, cut((end - first) // per_image, (end - first) * p.channels * p.filters))
+    in_threads(
+        ctx, work, cut(ctx, (end - first) // per_image, (end - first) * p.channels * p.filters)
+    )
 
 
 def _input_gradient_few(
@@ -364,4 +366,4 @@ def _input_gradient_few(
                 panel, panel + 1, flat, p.geometry, scratch.cells, scratch.rows, scratch.small,
             )  # fmt: skip
 
-    in_threads(ctx, work, cut(panels(p.channels), p.tiles * p.channels * p.filters))
+    in_threads(ctx, work, cut(ctx, panels(p.channels), p.tiles * p.channels * p.filters))

@@ -6,10 +6,11 @@ with any number of them.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.context import Context
+from ...core.typing import Shape
 
 PARTS = 8
 LEAST_WORK = 1 << 15  # elements a piece touches: twenty microseconds, twice what waking takes
+LEAST_SHARE = 8  # images
+SHARED_WEIGHTS = 1 << 21  # numbers: of more, transforming them takes a tenth of the time of a share
+TRANSFORMED = 4  # numbers that Winograd's convolution makes of one
 WHOLE = [slice(None)]
 PATIENCE = 1.0  # seconds in which a thread that was woken has surely begun
 VECTOR = 8  # elements: a compiled pass that uses vectors touches them in the time of one
@@ -43,12 +48,32 @@ def _cgroup_quota() -> int | None:
         return None
 
 
-def cut(length: int, work: int, parts: int = PARTS) -> list[slice]:
+def cut(ctx: Context, length: int, work: int, parts: int = PARTS) -> list[slice]:
     """Cut range(length) into at most `parts` even slices; `work` elements are touched in all.
 
-    Little work stays in one piece: handing it over would take longer than doing it.
+    Little work stays in one piece: handing it over would take longer than doing it. So does that of
+    a pass which has a thread of its own.
     """
-    count = min(parts, length, work // LEAST_WORK)
+    return evenly(length, 1 if ctx.undivided else min(parts, length, work // LEAST_WORK))
+
+
+def share(images: int, weights: Sequence[Shape]) -> list[slice]:
+    """Cut a batch into what passes through a network of such weights in one thread.
+
+    Threads then wait for each other once, and what a layer gives is in the cache when the next one
+    takes it. Each share reads all weights, and transforms them for its convolutions: they must be
+    few.
+    """
+    numbers = sum(math.prod(shape) * (TRANSFORMED if len(shape) == 4 else 1) for shape in weights)
+    count = images // LEAST_SHARE
+    if count < 2 or numbers > SHARED_WEIGHTS:
+        return [slice(0, images)]
+    count = max(2, count // 2)  # shares of twice that, if threads of all may have one
+    return evenly(images, min(PARTS, 1 << (count.bit_length() - 1)))
+
+
+def evenly(length: int, count: int) -> list[slice]:
+    """Cut range(length) into `count` slices, or one."""
     if count <= 1:
         return [slice(0, length)]
     edges = [length * k // count for k in range(count + 1)]

@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from cpcnn.core.context import Context
+from cpcnn.devices.cpu import CpuDevice
 from cpcnn.devices.cpu.blas import _libraries, one_blas_thread
-from cpcnn.devices.cpu.workers import PARTS, Workers, cut
+from cpcnn.devices.cpu.workers import PARTS, Workers, cut, share
 
 PIECES = [slice(k, k + 1) for k in range(PARTS)]
 
@@ -144,9 +146,20 @@ def test_threads_hold_on_to_nothing() -> None:
 
 
 def test_little_work_stays_in_one_piece() -> None:
-    assert cut(10, 1) == [slice(0, 10)]
-    assert cut(0, 1 << 30) == [slice(0, 0)]
-    assert cut(3, 1 << 30) == [slice(0, 1), slice(1, 2), slice(2, 3)]
+    ctx = Context(CpuDevice(2))
+    assert cut(ctx, 10, 1) == [slice(0, 10)]
+    assert cut(ctx, 0, 1 << 30) == [slice(0, 0)]
+    assert cut(ctx, 3, 1 << 30) == [slice(0, 1), slice(1, 2), slice(2, 3)]
+    assert cut(ctx.variant(undivided=True), 3, 1 << 30) == [slice(0, 3)]
+
+
+def test_batches_are_shared_by_images_where_weights_are_few() -> None:
+    dense = [(1000, 1000)]
+    assert share(15, dense) == [slice(0, 15)]
+    assert share(17, dense) == [slice(0, 8), slice(8, 17)]
+    assert len(share(64, dense)) == 4
+    assert len(share(1 << 20, dense)) == PARTS
+    assert share(64, [(2000, 1000)]) == share(64, [(3, 3, 300, 300)]) == [slice(0, 64)]
 
 
 # ---- BLAS ------------------------------------------------------------------------------------

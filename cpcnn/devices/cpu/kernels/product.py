@@ -31,6 +31,7 @@ from .vector import (
 ROWS = 6
 VECTORS = 2 if LANES == 8 else 4  # of a row: AVX has half as many registers as its successors
 COLUMNS = VECTORS * LANES
+CHAIN = 256  # terms that are added one by one: constants then lose 4e-6 at most, others 6e-7
 
 
 def _make(*, gather: bool = False, add: bool = False) -> Any:
@@ -133,30 +134,86 @@ class _Code:
         return self.builder.gep(base, [offset])
 
     def _sums(self) -> list[list[Any]]:
-        """The loop over `depth`, with all sums in registers."""
+        """All sums: those of pieces of the depth, which are added in memory if there are several.
+
+        A sum of more terms rounds more, the more the more of them have one sign.
+        """
         builder, before = self.builder, self.builder.block
-        loop, after = builder.append_basic_block("depth"), builder.append_basic_block("done")
+        with builder.goto_entry_block():
+            kept = builder.alloca(VECTOR, ROWS * self.vectors)
+        piece, several = builder.append_basic_block("piece"), builder.append_basic_block("several")
+        done = builder.append_basic_block("done")
+        builder.branch(piece)
+        builder.position_at_end(piece)
+        starts = [self._variable(INT, integer(0), before) for _ in range(3)]
+        following = builder.add(starts[0], integer(CHAIN))
+        is_last = builder.icmp_signed(">=", following, self.depth)
+        end = builder.select(is_last, self.depth, following)
+        sums, places = self._sums_of_piece(starts, end)
+        is_first = builder.icmp_signed("==", starts[0], integer(0))
+        whole, after_piece = builder.and_(is_first, is_last), builder.block
+        builder.cbranch(whole, done, several)
+        builder.position_at_end(several)
+        totals = self._keep(kept, sums, is_first)
+        for start, place in zip(starts, places, strict=True):
+            start.add_incoming(place, builder.block)
+        builder.cbranch(is_last, done, piece)
+        builder.position_at_end(done)
+        return [
+            [
+                self._either(total, several, value, after_piece)
+                for value, total in zip(*lines, strict=True)
+            ]
+            for lines in zip(sums, totals, strict=True)
+        ]
+
+    def _keep(self, kept: Any, sums: list[list[Any]], is_first: Any) -> list[list[Any]]:
+        """Add the sums of a piece to those of the pieces before it."""
+        builder, zero = self.builder, ir.Constant(VECTOR, None)
+        totals = []
+        for i, line in enumerate(sums):
+            places = [builder.gep(kept, [integer(i * self.vectors + j)]) for j in range(len(line))]
+            old = [builder.select(is_first, zero, builder.load(place)) for place in places]
+            totals.append([builder.fadd(*pair) for pair in zip(line, old, strict=True)])
+            for place, total in zip(places, totals[-1], strict=True):
+                builder.store(total, place)
+        return totals
+
+    def _either(self, one: Any, its_block: Any, other: Any, other_block: Any) -> Any:
+        value = self.builder.phi(VECTOR)
+        value.add_incoming(one, its_block)
+        value.add_incoming(other, other_block)
+        return value
+
+    def _sums_of_piece(self, starts: list[Any], end: Any) -> tuple[list[list[Any]], list[Any]]:
+        """The loop over the depth from `starts` on, with all sums in registers.
+
+        Places are of the depth, in B and in A; the second result is where they are at the end.
+        """
+        builder, before = self.builder, self.builder.block
+        loop, after = builder.append_basic_block("depth"), builder.append_basic_block("summed")
         builder.branch(loop)
         builder.position_at_end(loop)
         zero = ir.Constant(VECTOR, None)
-        k, b_offset, a_offset = (self._variable(INT, integer(0), before) for _ in range(3))
+        k, b_offset, a_offset = (self._variable(INT, start, before) for start in starts)
         old = [
             [self._variable(VECTOR, zero, before) for _ in range(self.vectors)] for _ in range(ROWS)
         ]
         at = builder.load(builder.gep(self.a_step, [k])) if self.gather else a_offset
         new = self._multiply_add(at, b_offset, old)
         following = builder.add(k, integer(1))
-        k.add_incoming(following, loop)
-        b_offset.add_incoming(builder.add(b_offset, self.b_step), loop)
+        b_next = builder.add(b_offset, self.b_step)
         a_next = a_offset if self.gather else builder.add(a_offset, self.a_step)
-        a_offset.add_incoming(a_next, loop)
+        places = [following, b_next, a_next]
+        for variable, place in zip((k, b_offset, a_offset), places, strict=True):
+            variable.add_incoming(place, loop)
         for old_line, new_line in zip(old, new, strict=True):
             for variable, value in zip(old_line, new_line, strict=True):
                 variable.add_incoming(value, loop)
-        again = builder.cbranch(builder.icmp_signed("<", following, self.depth), loop, after)
+        again = builder.cbranch(builder.icmp_signed("<", following, end), loop, after)
         again.set_metadata("llvm.loop", _not_unrolled(builder.module))
         builder.position_at_end(after)
-        return new
+        return new, places
 
     def _variable(self, kind: Any, start: Any, before: Any) -> Any:
         phi = self.builder.phi(kind)
