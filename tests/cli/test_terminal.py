@@ -20,7 +20,7 @@ import pytest
 
 from cpcnn.training.checkpoint import load_checkpoint
 
-from .conftest import QUICK, call, start, write_classes
+from .conftest import QUICK, call, start
 
 ENTRY = [sys.executable, "-c", "from cpcnn_cli.main import main; main()"]
 MANY = ("--epochs", "5000", "--batch-size", "4")
@@ -291,12 +291,15 @@ def test_a_check_shows_progress_and_colours(images: Path, work: Path) -> None:
     assert terminal.lines()[-1].startswith("Sound to train on: ")
 
 
-def test_ctrl_c_ends_a_check_and_leaves_nothing(work: Path) -> None:
-    write_classes(work / "data", {"a": 1500, "b": 1500})
-    terminal = Terminal("check", "data", "--html", "page.html", "--no-near", cwd=work)
-    terminal.read_until("Reading files")
-    os.kill(terminal.process.pid, signal.SIGINT)
-    assert terminal.finish() == 130
-    assert "Traceback" not in terminal.output
-    assert "Interrupted." in terminal.output
-    assert not Path("page.html").exists()
+def test_ctrl_c_ends_a_check_and_leaves_nothing(
+    images: Path, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cpcnn.jobs.checking.check.inspect_files", interrupt)
+    result = call("check", images, "--html", "page.html", "--fix-list", "fixes.csv")
+    assert result.exit_code == 130
+    assert result.stderr.endswith("Interrupted.\n")
+    assert "Traceback" not in result.output
+    assert list(work.iterdir()) == []

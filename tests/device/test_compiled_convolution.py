@@ -25,7 +25,7 @@ from cpcnn.testing import check_op
 
 pytest.importorskip("numba")
 
-from cpcnn.devices.cpu import gather, winograd, workers
+from cpcnn.devices.cpu import gather, padded, windows, winograd, workers
 from cpcnn.devices.cpu.convolution import (
     CompiledConv2D,
     DepthwiseConv2D,
@@ -297,9 +297,10 @@ def winograd_plan(case: Case) -> winograd.Plan:
     return winograd.plan(case.shape, case.filters, case.window)
 
 
-def gather_plan(name: str) -> gather.Plan:
+def gather_plan(name: str) -> windows.Plan:
     case = GATHER[name]
-    return gather.forward_plan(case.shape, case.window, case.filters, case.shape[3] // case.groups)
+    kernel = case.arguments()[1].shape
+    return gather.forward_plan(case.shape, kernel, case.window, case.groups)
 
 
 def test_paths_of_winograd_are_what_they_are_called() -> None:
@@ -313,25 +314,33 @@ def test_paths_of_winograd_are_what_they_are_called() -> None:
 
 
 def test_paths_of_gather_are_what_they_are_called() -> None:
-    copied = {name: gather_plan(name).copy for name in GATHER}
-    without = {name for name, copy in copied.items() if not copy}
-    assert without == {
+    plans = {name: gather_plan(name).tables for name in GATHER}
+    windows_of = {name: len(np.unique(p.segments[:, 2])) for name, p in plans.items()}
+    whole = [name for name, count in windows_of.items() if count == 1]
+    assert whole == [
         "no copy",
         "no copy, rows that nothing reads",
         "pixels that nothing reads",
         "few pixels, no copy",
         "one pixel",
-    }
-    images, bands, _ = gather_plan("bands of one image").blocks
+    ]
+    assert windows_of["dilated"] == windows_of["groups"] == 9
+    empty = [name for name, p in plans.items() if (p.segments[:, 3] == 0).any()]
+    assert "more padding than kernel" in empty
+    assert "rows in the padding alone" in empty
+    images, bands, _, _ = gather_plan("bands of one image").tables.blocks
     assert (images, bands > 2) == (1, True)
-    assert gather_plan("strided bands").blocks[1] > 2
-    assert gather_plan("several images a block").blocks[:2] == (2, 1)
-    few = gather_plan("by panel")
-    assert few.count < workers.PARTS // 2
-    assert few.count < gather.panels(300)
-    assert len(gather_plan("weights as they are").pixels) <= gather.NO_PACKING
-    shape, dy_shape = GATHER["pixels that nothing reads"].shape, (9, 6, 5, 7)
-    assert not gather.backward_phases(shape, dy_shape, Window((1, 1), (2, 3)), 1)[1]
+    assert gather_plan("strided bands").tables.blocks[1] > 2
+    assert gather_plan("several images a block").tables.blocks[0] > 1
+    thin = GATHER["three channels, one large image"]
+    assert padded.make_plan(thin.shape, thin.window, thin.filters).blocks[1] > 2
+    assert gather_plan("by panel").count < workers.PARTS // 2
+    as_they_are = plans["weights as they are"]
+    assert (as_they_are.segments[:, 1] * as_they_are.blocks[0]).sum() <= gather.NO_PACKING
+    unread = GATHER["pixels that nothing reads"]
+    kernel, dy_shape = unread.arguments()[1].shape, unread.gradient.shape
+    backward = gather.backward_plan(unread.shape, dy_shape, kernel, unread.window, 1)
+    assert (backward.tables.segments[:, 3] == 0).any()
 
 
 # ---- What comes in ---------------------------------------------------------------------------
@@ -349,7 +358,7 @@ def test_nan_comes_out(op: Any, case: Case, activation: str | None) -> None:
     x, w, b, window = case.arguments()
     x[0, 2, 3, 1] = np.nan
     dy = case.gradient
-    dy[-1, 1, 2, 0] = np.nan
+    dy[-1, 5, 4, 0] = np.nan  # of a pixel whose window lies inside: padding is left out
     options = {"groups": case.groups, "activation": activation}
     found = gradients_of(op, get_device("cpu", threads=2), (x, w, b, window), options, dy)
     expected = gradients_of(REFERENCE["conv2d"][-1], NUMPY, (x, w, b, window), options, dy)

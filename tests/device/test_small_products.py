@@ -17,8 +17,7 @@ from cpcnn.ops import REFERENCE
 
 pytest.importorskip("numba")
 
-from cpcnn.devices.cpu import gather, winograd
-from cpcnn.devices.cpu.kernels import thin
+from cpcnn.devices.cpu import gather, padded, winograd
 
 TOLERANCE = 2e-6
 DEVICES = [get_device("cpu", threads=1), get_device("cpu", threads=3)]
@@ -108,12 +107,10 @@ def test_nan_and_infinity_come_out_where_they_are_seen(shape: Any) -> None:
 
 
 def test_which_convolutions_are_thin() -> None:
-    kernel = normal(3, 3, 3, 8)
-    assert gather._is_thin(kernel, SAME, 1)
-    assert not gather._is_thin(kernel, Window((3, 3), dilation=(2, 1)), 1)
-    assert not gather._is_thin(kernel, SAME, 2)
-    assert not gather._is_thin(normal(3, 3, 2, 8), SAME, 1)
-    assert thin.SIDE == 3
+    assert padded.is_thin((3, 3, 3, 8), 1)
+    assert padded.is_thin((1, 1, 32, 8), 1)
+    assert not padded.is_thin((3, 3, 3, 8), 2)
+    assert not padded.is_thin((3, 3, 4, 8), 1)
 
 
 @pytest.mark.parametrize(

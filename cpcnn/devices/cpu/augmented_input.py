@@ -116,7 +116,7 @@ class CompiledAugmentedInput(Action):
         def work(piece: slice) -> None:
             kernels.augment(*arguments, piece.start, piece.stop)
 
-        in_threads(ctx, work, cut(count, result.size * COST))
+        in_threads(ctx, work, cut(ctx, count, result.size * COST))
         return result
 
 
@@ -142,7 +142,7 @@ class CompiledMeanColour(Action):
         def work(piece: slice) -> None:
             filters.mean_colour(rows, shape, chosen, means, nothing, piece.start, piece.stop)
 
-        in_threads(ctx, work, cut(count, count * images[0].size // VECTOR))
+        in_threads(ctx, work, cut(ctx, count, count * images[0].size // VECTOR))
         return means
 
 
@@ -174,7 +174,7 @@ class CompiledFilterImages(Action):
         def work(piece: slice) -> None:
             filters.filter_images(images, chosen, told, result, piece.start, piece.stop)
 
-        in_threads(ctx, work, cut(len(told), result.size))
+        in_threads(ctx, work, cut(ctx, len(told), result.size))
         return result
 
 

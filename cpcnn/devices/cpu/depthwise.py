@@ -71,7 +71,10 @@ def weight_gradient(
 
     def work(piece: slice, total: NDArray[Any]) -> None:
         total[...] = 0
-        kernels.weight_gradient(flat_x, flat_dy, x.shape[3], shape, total, piece.start, piece.stop)
+        partial = ctx.empty(total.shape, np.float32)
+        kernels.weight_gradient(
+            flat_x, flat_dy, x.shape[3], shape, total, piece.start, piece.stop, partial
+        )
 
     return sum_in_threads(ctx, work, pieces, math.prod(w_shape)).reshape(w_shape)
 

@@ -1,7 +1,8 @@
 """The CPU device's compiled code: Numba kernels, without the Python around them.
 
 Nothing here is compiled at import: each kernel is at its first call, and kept on disk (`jit.py`).
-`vector.py`, `choice.py` and `product.py` are those that speak LLVM; all others are plain loops.
+`vector.py`, `loops.py`, `choice.py`, `product.py`, `thin.py`, `narrow.py` and `depthwise.py` speak
+LLVM's language; all others are plain loops.
 """
 
 from __future__ import annotations

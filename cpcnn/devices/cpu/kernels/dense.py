@@ -33,8 +33,8 @@ def _multiply(a, depth, first, stop, b, width, column, columns, block, partial, 
                 a_rows[i] = min(row + i, stop - 1) * depth
                 block_rows[i] = (row - first + i) * COLUMNS
             multiply(
-                columns, a, a_rows, start, 1, b, start * width + column, width, partial,
-                block_rows, 0, min(DEPTH, depth - start),
+                columns, a, a_rows, start, 1, b, start * width + column, 0, width, partial,
+                block_rows, 0, 0, min(DEPTH, depth - start),
             )  # fmt: skip
         for k in range(0, (stop - first) * COLUMNS, LANES):
             store(block, k, load(block, k) + load(partial, k))

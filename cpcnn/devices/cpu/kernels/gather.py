@@ -1,16 +1,19 @@
 """Convolution as products of windows, read where they are, and weights: any kernel and stride.
 
-Nothing is unfolded (im2col). A block of images, or a band of rows of one, is copied with its
-padding, so that no window needs a test for the border; without padding there is no copy either.
-Two tables then say where everything lies, relative to a block's start:
-    pixels (P,)     of each result pixel: the first number of its window
-    window (K,)     of each number of a window: its way from the first
-The result is the product of A[pixel, number] = block[pixels[pixel] + window[number]] and the
-weights, and the gradient of the weights the product of the transpose of A and the gradients.
+Nothing is unfolded (im2col), and nothing padded. Tables say where everything lies. A block is some
+images, or a band of rows of one; its pixels are sorted by which numbers of a window there are, and
+lie relative to the first image:
+    spans (bands + 1,)    where the segments of each band begin
+    segments (S, 4)       pixels of the same window: where they begin in `pixels`, how many an image
+                          has, where their window begins, and how many numbers it has
+    pixels (P,)           of each pixel of the result: the first number of its window
+    targets (P,)          where the pixel itself lies
+    window (K,)           of each number of a window: its way from the first
+    rows (K,)             and its row of the weights
+The result is the product of A[pixel, number] = x[pixels[pixel] + window[number]] and the rows of
+the weights, and their gradient the product of the transpose of A and the gradients.
 
-`source` is (H, W, C, first row, first column, rows, columns): the images, and what of them a block
-copies: `rows` × `columns` pixels from (first row, first column) on, zero outside the image.
-`blocks` is (images of a block, bands of an image, rows of the source from one band to the next).
+`blocks` is (images of a block, bands of an image, numbers of an image, and of its result).
 """
 
 from __future__ import annotations
@@ -19,212 +22,157 @@ import numpy as np
 
 from .jit import kernel, part
 from .product import COLUMNS, ROWS, gather_multiply, gather_multiply_add
-from .vector import LANES, fill, load_first, relu, store_first
+from .vector import LANES, fill, load_first, relu, store_first, transpose
+
+AS_THEY_ARE, PACKED, TURNED = 0, 1, 2  # weights, in a product
+
+
+@part
+def _pack(w, depth, filters, first, width, panel):
+    """`width` columns from `first` on of w (depth, filters) to (depth, COLUMNS)."""
+    for k in range(depth):
+        for j in range(0, width, LANES):
+            n = min(LANES, width - j)
+            store_first(panel, k * COLUMNS + j, load_first(w, k * filters + first + j, n), n)
+
+
+@part
+def _pack_turned(w, cells, channels, channel, width, filters, first, each, panel):
+    """`width` channels and `each` filters of w (cells, channels, filters), turned, to the panel."""
+    for cell in range(cells):
+        for c in range(0, width, LANES):
+            row = (cell * channels + channel + c) * filters + first
+            for f in range(0, each, LANES):
+                transpose(
+                    w, row + f, filters, min(LANES, width - c), min(LANES, each - f),
+                    panel, (cell * each + f) * COLUMNS + c, COLUMNS,
+                )  # fmt: skip
 
 
 @kernel
-def pack_weights(w, depth, filters, groups, packed, begin, end):
-    """w (depth, filters) to (groups, panels of a group, depth, COLUMNS); items are panels."""
-    each = filters // groups
-    panels = (each + COLUMNS - 1) // COLUMNS
-    for item in range(begin, end):
-        column = item % panels * COLUMNS
-        columns = min(COLUMNS, each - column)
-        for k in range(depth):
-            row = k * filters + item // panels * each + column
-            for j in range(0, columns, LANES):
-                n = min(LANES, columns - j)
-                store_first(packed, (item * depth + k) * COLUMNS + j, load_first(w, row + j, n), n)
+def convolve(
+    x, total, blocks, spans, segments, pixels, targets, window, rows, groups, channels, columns,
+    w, packing, y, bias, has_bias, rectify, begin, end, panel, few,
+):  # fmt: skip
+    """Windows times weights, plus bias, rectified; items are (block, group, panel of its columns).
 
-
-@kernel
-def pack_turned_weights(w, cells, channels, filters, groups, packed, begin, end):
-    """The cells of w (cells, channels, filters) to (groups, panels, cells, filters, COLUMNS).
-
-    Panels are of channels, and items are panels.
+    A group reads `channels` of a pixel, and writes `columns`. Weights are w (cells, channels,
+    groups * columns), read as they are or packed, or w (cells, columns, groups * channels), turned.
     """
-    each = filters // groups
-    panels = (channels + COLUMNS - 1) // COLUMNS
+    images, bands, x_image, y_image = blocks
+    panels = (columns + COLUMNS - 1) // COLUMNS
     for item in range(begin, end):
-        first = item // panels * each
-        channel = item % panels * COLUMNS
-        width = min(COLUMNS, channels - channel)
-        for k in range(len(cells)):
-            for block in range(0, each, LANES):
-                for c in range(width):
-                    row = (cells[k] * channels + channel + c) * filters + first
-                    for f in range(block, min(block + LANES, each)):
-                        to = (item * len(cells) + k) * each + f
-                        packed[to * COLUMNS + c] = w[row + f]
+        block, group = item // (panels * groups), item // panels % groups
+        column = item % panels * COLUMNS
+        width, first = min(COLUMNS, columns - column), group * columns + column
+        image, band = block // bands * images, block % bands
+        b, b_start, b_step = w, first, groups * columns
+        if packing != AS_THEY_ARE:
+            b, b_start, b_step = panel, 0, COLUMNS
+        if packing == PACKED:
+            _pack(w, len(w) // (groups * columns), groups * columns, first, width, panel)
+        elif packing == TURNED:
+            cells, filters = len(w) // (columns * groups * channels), groups * channels
+            _pack_turned(
+                w, cells, columns, column, width, filters, group * channels, channels, panel
+            )
+        for s in range(spans[band], spans[band + 1]):
+            at, per_image, start, depth = segments[s]
+            _convolve_segment(
+                width, x, image * x_image + group * channels, pixels, at,
+                min(images, total - image) * per_image, window[start:], rows[start:], depth,
+                b, b_start, b_step, y, targets, image * y_image + first,
+                bias, first, has_bias, rectify, few,
+            )  # fmt: skip
 
 
 @part
-def _copy_block(x, image, images, source, row, block):
-    """Copy the images with their padding, from row `row` on."""
-    height, width, channels, _, left, rows, columns = source
-    before = max(-left, 0) * channels
-    inner = max(min(left + columns, width) - max(left, 0), 0) * channels
-    line = columns * channels
-    for n in range(images):
-        for i in range(rows):
-            inside = inner if 0 <= row + i < height else 0
-            start = (((image + n) * height + row + i) * width + max(left, 0)) * channels
-            target = (n * rows + i) * line
-            _clear(block, target, before if inside else 0)
-            _copy(x, start, block, target + before, inside)
-            done = before + inside if inside else 0
-            _clear(block, target + done, line - done)
+def _convolve_segment(
+    width, x, start, pixels, first, count, window, rows, depth, b, b_start, b_step, y, targets, to,
+    bias, column, has_bias, rectify, few,
+):  # fmt: skip
+    """Write `count` pixels: their windows times `width` columns of weights, and what follows."""
+    if depth == 0:
+        _finish(y, targets, first, count, to, width, bias, column, False, has_bias, rectify)
+        return
+    height = min(ROWS, count)
+    if count < ROWS:
+        for i in range(ROWS):
+            few[i] = pixels[first + min(i, count - 1)]
+            few[ROWS + i] = targets[first + min(i, count - 1)]
+        pixels, targets, first = few, few[ROWS:], 0
+    for q in range(first, first + count, ROWS):
+        at = min(q, first + count - height)  # the last ones may be written twice
+        gather_multiply(
+            width, x, pixels, start, window, b, b_start, rows, b_step, y, targets, to, at, depth
+        )
+        if has_bias or rectify:
+            _finish(y, targets, at, height, to, width, bias, column, True, has_bias, rectify)
 
 
 @part
-def _copy(source, start, target, to, count):
-    # vectors: a loop over single numbers, which allows for negative indices, is a third as fast
-    for k in range(0, count, LANES):
-        n = min(LANES, count - k)
-        store_first(target, to + k, load_first(source, start + k, n), n)
+def _finish(y, targets, at, count, start, width, bias, column, known, has_bias, rectify):
+    """Add the bias to `count` pixels, or to zero where they are not known, and rectify."""
+    for q in range(at, at + count):
+        for j in range(0, width, LANES):
+            n, place = min(LANES, width - j), targets[q] + start + j
+            value = fill(np.float32(0))
+            if known:
+                value = load_first(y, place, n)
+            if has_bias:
+                value = value + load_first(bias, column + j, n)
+            if rectify:
+                value = relu(value)
+            store_first(y, place, value, n)
+
+
+@kernel
+def weight_gradient(
+    x, total, blocks, spans, segments, pixels, targets, window, rows, groups, channels, columns,
+    dy, dw, size, count, sums, cuts, together, begin, end,
+):  # fmt: skip
+    """Windows, transposed, times gradients: as many `sums` of parts of the `count` blocks.
+
+    Items are (sum, cut of the window, `together` panels of columns). `rows` are those of dw, filled
+    up to whole ROWS for each window: surplus ones lie behind the last of its `size` numbers.
+    """
+    images, bands, x_image, y_image = blocks
+    panels, filters = (columns + COLUMNS - 1) // COLUMNS, groups * columns
+    turns, depth = groups * panels // together, size // filters - 1
+    for item in range(begin, end):
+        piece, cut, turn = item // (turns * cuts), item // turns % cuts, item % turns
+        for number in range(turn * together, (turn + 1) * together):
+            group, column = number // panels, number % panels * COLUMNS
+            to = piece * size + group * columns + column
+            for k in range(depth * cut // cuts, depth * (cut + 1) // cuts):
+                _clear(dw, to + k * filters, min(COLUMNS, columns - column))
+        for block in range(count * piece // sums, count * (piece + 1) // sums):
+            image, span = block // bands * images, block % bands * cuts + cut
+            for s in range(spans[span], spans[span + 1]):
+                at, per_image, start, height = segments[s]
+                for number in range(turn * together, (turn + 1) * together):
+                    group, column = number // panels, number % panels * COLUMNS
+                    first = group * columns + column
+                    _add_segment(
+                        min(COLUMNS, columns - column), x, image * x_image + group * channels,
+                        window, rows, start, height, pixels[at:], targets[at:],
+                        min(images, total - image) * per_image, dy, image * y_image + first,
+                        dw, piece * size + first,
+                    )  # fmt: skip
+
+
+@part
+def _add_segment(
+    width, x, start, window, rows, first, height, pixels, targets, depth, dy, dy_start, dw, to
+):
+    """Add `depth` pixels to the `height` rows of dw from `first` of the tables on."""
+    for k in range(first, first + height, ROWS):
+        gather_multiply_add(
+            width, x, window, start, pixels, dy, dy_start, targets, 1, dw, rows, to, k, depth
+        )
 
 
 @part
 def _clear(target, to, count):
     for k in range(0, count, LANES):
         store_first(target, to + k, fill(np.float32(0)), min(LANES, count - k))
-
-
-@part
-def locate(block, blocks, source, copy, x, scratch, total):
-    """Image and band of a block, how many images it has, and where its first number lies."""
-    images, bands, source_step = blocks
-    height, width, channels, top, _, _, _ = source
-    image, band = block // bands * images, block % bands
-    count = min(images, total - image)
-    row = top + band * source_step
-    if copy:
-        _copy_block(x, image, count, source, row, scratch)
-        return image, band, count, 0
-    return image, band, count, (image * height + row) * width * channels
-
-
-@kernel
-def convolve(
-    x, total, source, copy, blocks, pixels, per_band, per_last_band, window, groups, channels,
-    weights, group_step, panel_step, row_step, columns, y, targets, y_first, y_image, y_band, bias,
-    has_bias, rectify, begin, end, panel_begin, panel_end, scratch, rows,
-):  # fmt: skip
-    """Windows times panels of weights, plus bias, rectified, for the blocks from begin to end.
-
-    `targets` (P,) are the places of a block's pixels in y, from `y_first` on and `y_image` and
-    `y_band` further for each image and band before it. A group reads `channels` of a pixel, and
-    writes `columns`. Scratch is a block.
-    """
-    a_rows, c_rows = rows[:ROWS], rows[ROWS:]
-    array = scratch if copy else x
-    for block in range(begin, end):
-        image, band, count, start = locate(block, blocks, source, copy, x, scratch, total)
-        count *= per_last_band if band == blocks[1] - 1 else per_band
-        to = y_first + image * y_image + band * y_band
-        for item in range(groups * panel_begin, groups * panel_end):
-            group, panel = item % groups, item // groups
-            column = panel * COLUMNS
-            width = min(COLUMNS, columns - column)
-            first = group * columns + column
-            for q in range(0, count, ROWS):
-                height = min(ROWS, count - q)
-                # copied, as a part of an array costs more: each call would count references
-                for r in range(ROWS):
-                    a_rows[r] = pixels[min(q + r, count - 1)]
-                    c_rows[r] = targets[min(q + r, count - 1)]
-                gather_multiply(
-                    width, array, a_rows, start + group * channels, window,
-                    weights, group * group_step + panel * panel_step, row_step,
-                    y, c_rows, to + first, len(window),
-                )  # fmt: skip
-                if has_bias or rectify:
-                    _finish(y, c_rows, height, to + first, width, bias, first, has_bias, rectify)
-
-
-@kernel
-def pad(x, images, source, block):
-    """Copy all images, with their padding."""
-    _copy_block(x, np.int64(0), images, source, source[3], block)
-
-
-@kernel
-def convolve_few(block, pixels, window, w, filters, sums, rows, begin, end, panel):
-    """Add to the `rows` of sums: windows times w (K, filters), for its rows from begin to end.
-
-    There are whole ROWS of pixels, each with a row of its own. Scratch is as many `panel`s as there
-    are, of some rows: weights are read once, in their order, and are in cache for all pixels.
-    """
-    step = len(panel) // ((filters + COLUMNS - 1) // COLUMNS * COLUMNS)
-    for first in range(begin, end, step):
-        depth = min(step, end - first)
-        for k in range(depth):
-            for j in range(0, filters, LANES):
-                n = min(LANES, filters - j)
-                to = (j // COLUMNS * step + k) * COLUMNS + j % COLUMNS
-                store_first(panel, to, load_first(w, (first + k) * filters + j, n), n)
-        for column in range(0, filters, COLUMNS):
-            for q in range(0, len(pixels), ROWS):
-                gather_multiply_add(
-                    min(COLUMNS, filters - column), block, pixels[q:], 0, window[first:],
-                    panel, column * step, COLUMNS, sums, rows[q:], column, depth,
-                )  # fmt: skip
-
-
-@kernel
-def join(sums, parts, step, y, filters, bias, has_bias, rectify, begin, end):
-    """Write to y the totals of all parts, `step` apart, plus bias, rectified; items are pixels."""
-    for pixel in range(begin, end):
-        for j in range(0, filters, LANES):
-            n = min(LANES, filters - j)
-            at = pixel * filters + j
-            value = load_first(sums, at, n)
-            for number in range(1, parts):
-                value = value + load_first(sums, number * step + at, n)
-            if has_bias:
-                value = value + load_first(bias, j, n)
-            if rectify:
-                value = relu(value)
-            store_first(y, at, value, n)
-
-
-@part
-def _finish(y, rows, height, start, width, bias, column, has_bias, rectify):
-    for j in range(0, width, LANES):
-        n = min(LANES, width - j)
-        for r in range(height):
-            value = load_first(y, rows[r] + start + j, n)
-            if has_bias:
-                value = value + load_first(bias, column + j, n)
-            if rectify:
-                value = relu(value)
-            store_first(y, rows[r] + start + j, value, n)
-
-
-@kernel
-def weight_gradient(
-    x, total, source, copy, blocks, pixels, per_band, per_last_band, window, groups, channels, dy,
-    columns, dw, targets, begin, end, scratch,
-):  # fmt: skip
-    """Windows, transposed, times gradients, added to dw, for the blocks from begin to end.
-
-    `window` is filled up to whole ROWS, and `targets` are the places of its numbers in dw; those of
-    the surplus ones lie behind the last. A group reads `channels` and writes `columns`.
-    """
-    bands = blocks[1]
-    per_image = per_band * (bands - 1) + per_last_band
-    array = scratch if copy else x
-    filters = groups * columns
-    for block in range(begin, end):
-        image, band, count, start = locate(block, blocks, source, copy, x, scratch, total)
-        count *= per_last_band if band == bands - 1 else per_band
-        b = (image * per_image + band * per_band) * filters
-        for group in range(groups):
-            for column in range(0, columns, COLUMNS):
-                width = min(COLUMNS, columns - column)
-                first = group * columns + column
-                for k in range(0, len(window), ROWS):
-                    gather_multiply_add(
-                        width, array, window[k:], start + group * channels, pixels,
-                        dy, b + first, filters, dw, targets[k:], first, count,
-                    )  # fmt: skip

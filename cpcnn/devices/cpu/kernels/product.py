@@ -13,6 +13,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from .loops import not_unrolled
 from .vector import (
     FLOAT,
     INT,
@@ -24,6 +25,7 @@ from .vector import (
     mask_of,
     masked_load,
     masked_store,
+    prefetch,
     splat,
     vector_at,
 )
@@ -31,6 +33,8 @@ from .vector import (
 ROWS = 6
 VECTORS = 2 if LANES == 8 else 4  # of a row: AVX has half as many registers as its successors
 COLUMNS = VECTORS * LANES
+FETCHES = 32  # places that are fetched for a product, a power of two
+AHEAD = 8  # rounds before A is needed
 CHAIN = 256  # terms that are added one by one: constants then lose 4e-6 at most, others 6e-7
 
 
@@ -51,15 +55,17 @@ def _make(*, gather: bool = False, add: bool = False) -> Any:
         a_step: Any,
         b: Any,
         b_start: Any,
+        b_rows: Any,
         b_step: Any,
         c: Any,
         c_rows: Any,
         c_start: Any,
+        row: Any,
         depth: Any,
     ) -> Any:
         n = types.int64
-        step = a_step if gather else n
-        sig = types.void(n, a, a_rows, n, step, b, n, n, c, c_rows, n, n)
+        step, table = (a_step, b_rows) if gather else (n, n)
+        sig = types.void(n, a, a_rows, n, step, b, n, table, n, c, c_rows, n, n, n)
 
         def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             function = _function(builder.module, gather, add)
@@ -78,7 +84,8 @@ def _function(module: Any, gather: bool, add: bool) -> Any:
         return module.globals[name]
     floats, numbers = FLOAT.as_pointer(), INT.as_pointer()
     step = numbers if gather else INT
-    kinds = [INT, floats, numbers, INT, step, floats, INT, INT, floats, numbers, INT, INT]
+    kinds = [INT, floats, numbers, INT, step, floats, INT, step, INT, floats, numbers, INT]
+    kinds += [INT, INT]
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), name)
     function.linkage = "linkonce_odr"  # once, however many parts of a kernel bring it along
     function.attributes.add("noinline")
@@ -109,18 +116,21 @@ class _Code:
         a_step: Any,
         b: Any,
         b_start: Any,
+        b_rows: Any,
         b_step: Any,
         c: Any,
         c_rows: Any,
         c_start: Any,
+        row: Any,
         depth: Any,
     ) -> None:
         self.builder, self.vectors, self.gather, self.add = builder, vectors, gather, add
-        self.a_step, self.b_step, self.depth = a_step, b_step, depth
+        self.a_step, self.b_rows, self.b_step, self.depth = a_step, b_rows, b_step, depth
         a, c = builder.gep(a, [a_start]), builder.gep(c, [c_start])
         self.b = builder.gep(b, [b_start])
-        self.a_lines = [self._row(a, a_rows, i) for i in range(ROWS)]
-        self.c_lines = [self._row(c, c_rows, i) for i in range(ROWS)]
+        self.a_lines = [self._row(a, a_rows, row, i) for i in range(ROWS)]
+        self.c_lines = [self._row(c, c_rows, row, i) for i in range(ROWS)]
+        self.soon = self._soon(a, a_rows, row) if gather and not add and vectors > 1 else None
         self.mask = mask_of(builder, builder.sub(columns, integer((vectors - 1) * LANES)))
 
     def write(self) -> None:
@@ -129,9 +139,31 @@ class _Code:
                 pointer = vector_at(self.builder, self.c_lines[i], integer(j * LANES))
                 self._store(value, pointer, last=j == self.vectors - 1)
 
-    def _row(self, base: Any, table: Any, i: int) -> Any:
-        offset = self.builder.load(self.builder.gep(table, [integer(i)]))
-        return self.builder.gep(base, [offset])
+    def _row(self, base: Any, table: Any, row: Any, i: int) -> Any:
+        at = self.builder.add(row, integer(i))
+        return self.builder.gep(base, [self.builder.load(self.builder.gep(table, [at]))])
+
+    def _soon(self, a: Any, a_rows: Any, row: Any) -> Any:
+        """Keep what to fetch while the sums are made: rows of C, and where A's next rows begin."""
+        builder = self.builder
+        vectors = [integer(j * LANES) for j in range(self.vectors)]
+        places = [builder.gep(line, [at]) for at in vectors for line in self.c_lines]
+        places += [self._row(a, a_rows, row, ROWS + i) for i in range(ROWS)]
+        with builder.goto_entry_block():
+            kept = builder.alloca(FLOAT.as_pointer(), FETCHES)
+        for i in range(FETCHES):
+            builder.store(places[i % len(places)], builder.gep(kept, [integer(i)]))
+        return kept
+
+    def _fetch(self, k: Any) -> None:
+        """Fetch one place in each round: more at once are in the way of what is needed now."""
+        builder = self.builder
+        if self.soon is not None:
+            at = builder.and_(k, integer(FETCHES - 1))
+            prefetch(builder, builder.load(builder.gep(self.soon, [at])))
+        elif self.add and self.vectors > 1:
+            later = builder.load(builder.gep(self.a_step, [builder.add(k, integer(AHEAD))]))
+            prefetch(builder, builder.gep(self.a_lines[-1], [later]))
 
     def _sums(self) -> list[list[Any]]:
         """All sums: those of pieces of the depth, which are added in memory if there are several.
@@ -145,7 +177,7 @@ class _Code:
         done = builder.append_basic_block("done")
         builder.branch(piece)
         builder.position_at_end(piece)
-        starts = [self._variable(INT, integer(0), before) for _ in range(3)]
+        starts = [self._variable(INT, integer(0), before) for _ in range(1 if self.gather else 3)]
         following = builder.add(starts[0], integer(CHAIN))
         is_last = builder.icmp_signed(">=", following, self.depth)
         end = builder.select(is_last, self.depth, following)
@@ -188,32 +220,39 @@ class _Code:
     def _sums_of_piece(self, starts: list[Any], end: Any) -> tuple[list[list[Any]], list[Any]]:
         """The loop over the depth from `starts` on, with all sums in registers.
 
-        Places are of the depth, in B and in A; the second result is where they are at the end.
+        Places are of the depth and, without tables, in A and in B; the second result is where they
+        are at the end.
         """
         builder, before = self.builder, self.builder.block
         loop, after = builder.append_basic_block("depth"), builder.append_basic_block("summed")
         builder.branch(loop)
         builder.position_at_end(loop)
         zero = ir.Constant(VECTOR, None)
-        k, b_offset, a_offset = (self._variable(INT, start, before) for start in starts)
+        places = [self._variable(INT, start, before) for start in starts]
         old = [
             [self._variable(VECTOR, zero, before) for _ in range(self.vectors)] for _ in range(ROWS)
         ]
-        at = builder.load(builder.gep(self.a_step, [k])) if self.gather else a_offset
-        new = self._multiply_add(at, b_offset, old)
-        following = builder.add(k, integer(1))
-        b_next = builder.add(b_offset, self.b_step)
-        a_next = a_offset if self.gather else builder.add(a_offset, self.a_step)
-        places = [following, b_next, a_next]
-        for variable, place in zip((k, b_offset, a_offset), places, strict=True):
+        self._fetch(places[0])
+        new = self._multiply_add(*self._factors_at(places), old)
+        steps = (integer(1), self.a_step, self.b_step)[: len(places)]
+        following = [builder.add(place, step) for place, step in zip(places, steps, strict=True)]
+        for variable, place in zip(places, following, strict=True):
             variable.add_incoming(place, loop)
         for old_line, new_line in zip(old, new, strict=True):
             for variable, value in zip(old_line, new_line, strict=True):
                 variable.add_incoming(value, loop)
-        again = builder.cbranch(builder.icmp_signed("<", following, end), loop, after)
-        again.set_metadata("llvm.loop", _not_unrolled(builder.module))
+        again = builder.cbranch(builder.icmp_signed("<", following[0], end), loop, after)
+        again.set_metadata("llvm.loop", not_unrolled(builder.module))
         builder.position_at_end(after)
-        return new, places
+        return new, following
+
+    def _factors_at(self, places: list[Any]) -> tuple[Any, Any]:
+        """Where in the rows of A, and in B, the factors of a round lie."""
+        if not self.gather:
+            return places[1], places[2]
+        builder = self.builder
+        a_offset, b_row = (builder.load(builder.gep(t, places)) for t in (self.a_step, self.b_rows))
+        return a_offset, builder.mul(b_row, self.b_step)
 
     def _variable(self, kind: Any, start: Any, before: Any) -> Any:
         phi = self.builder.phi(kind)
@@ -250,21 +289,14 @@ class _Code:
             self.builder.store(value, pointer, align=4)
 
 
-def _not_unrolled(module: Any) -> Any:
-    """Keep the compiler from unrolling a loop: of more than one round it spills registers."""
-    order = module.add_metadata(["llvm.loop.unroll.disable"])
-    loop = module.add_metadata([order, integer(len(module.metadata))])  # a node of its own
-    loop.operands = (loop, order)  # its first part is itself, which makes it a loop's name
-    return loop
-
-
-# Called with `columns, a, a_rows, a_start, a_step, b, b_start, b_step, c, c_rows, c_start, depth`,
-# all arrays flat, they write ROWS rows of `columns` (at most COLUMNS) numbers:
-#     C[c_rows[i] + c_start + j] =
-#         sum over k < depth of A[a_rows[i] + a_start + k * a_step] * B[b_start + k * b_step + j]
+# Called with `columns, a, a_rows, a_start, a_step, b, b_start, 0, b_step, c, c_rows, c_start, row,
+# depth`, all arrays flat, they write ROWS rows of `columns` (at most COLUMNS) numbers:
+#     C[c_rows[row + i] + c_start + j] = sum over k < depth of
+#         A[a_rows[row + i] + a_start + k * a_step] * B[b_start + k * b_step + j]
 # Rows of C may be the same, and are then written more than once.
 multiply = _make()
-# The same with an array `a_step`: A[a_rows[i] + a_start + a_step[k]].
+# The same with arrays `a_step` and `b_rows`, the latter instead of the 0:
+#     A[a_rows[row + i] + a_start + a_step[k]] * B[b_start + b_rows[k] * b_step + j]
 gather_multiply = _make(gather=True)
 # The same, added to C, whose rows must not be the same.
 gather_multiply_add = _make(gather=True, add=True)

@@ -1,7 +1,10 @@
-"""3×3 convolution of one or three channels: all weights of some filters stay in registers.
+"""Convolution with small windows, of one or three channels for the most part.
 
-A product of so few numbers a pixel (9 or 27) would take less time than starting it. Here instead
-a loop over pixels has the weights of LANES or 2 * LANES filters at hand, and reads the image.
+Here the loop over pixels is compiled code as a whole: some pixels' sums begin in registers with the
+bias, and are rectified there. For so few products a pixel, calling a product for every few pixels,
+and a second pass over its results, would take as long as the sums themselves.
+
+Tables and blocks are those of padded.py; `targets` (P,) are the places of pixels in y.
 """
 
 from __future__ import annotations
@@ -12,171 +15,250 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-from .gather import locate
 from .jit import kernel
-from .vector import (
-    INT,
-    LANES,
-    bare,
-    fused_multiply_add,
-    integer,
-    mask_of,
-    masked_load,
-    masked_store,
-    splat,
-    vector_at,
+from .loops import (
+    add_products,
+    entry,
+    load_line,
+    loop,
+    masks_of,
+    no_later,
+    raised,
+    store_line,
 )
+from .padded import locate
+from .vector import LANES, VECTOR, bare, integer, prefetch, splat
 
-SIDE = 3
-PAIR = 2 if LANES == 16 else 1  # vectors of nine weights that fit the registers
-
-
-def _make(channels: int, vectors: int) -> Any:
-    """Make the loop for so many input channels, over so many vectors of filters."""
-
-    @intrinsic
-    def loop(
-        typing: Any,
-        x: Any,
-        start: Any,
-        line: Any,
-        pixels: Any,
-        count: Any,
-        w: Any,
-        bias: Any,
-        has_bias: Any,
-        floor: Any,
-        filters: Any,
-        first: Any,
-        y: Any,
-        targets: Any,
-        to: Any,
-    ) -> Any:
-        n = types.int64
-        sig = types.void(
-            x, n, n, pixels, n, w, bias, types.boolean, types.float32, n, n, y, targets, n
-        )
-
-        def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            _write_loop(builder, channels, vectors, *bare(context, builder, sig, args))
-            return context.get_dummy_value()
-
-        return sig, code
-
-    return loop
+PIXELS = 8 if LANES == 16 else 4  # that have their sums in registers, two vectors each
+NUMBERS = 9 if LANES == 16 else 4  # of a window, whose weights' gradients are in registers
+CHUNK = 128  # pixels that stay in the cache while all filters, or numbers, use them
 
 
-def _write_loop(
-    builder: Any,
-    channels: int,
-    vectors: int,
+@intrinsic
+def _multiply(
+    typing: Any,
     x: Any,
     start: Any,
-    line: Any,
     pixels: Any,
-    count: Any,
-    w: Any,
-    bias: Any,
-    has_bias: Any,
-    floor: Any,
-    filters: Any,
     first: Any,
+    end: Any,
+    window: Any,
+    depth: Any,
+    w: Any,
+    w_start: Any,
+    w_step: Any,
+    columns: Any,
     y: Any,
     targets: Any,
     to: Any,
+    bias: Any,
+    column: Any,
+    has_bias: Any,
+    floor: Any,
+) -> Any:
+    """Write to y, for the pixels from first to end, `columns` (at most 2 * LANES) numbers each.
+
+    y[targets[q] + to + j] = max(floor, bias[column + j] +
+        sum over k < depth of x[start + pixels[q] + window[k]] * w[w_start + k * w_step + j])
+    """
+    n = types.int64
+    finish = bias, n, types.boolean, types.float32
+    sig = types.void(x, n, pixels, n, n, window, n, w, n, n, n, y, targets, n, *finish)
+
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        values = bare(context, builder, sig, args)
+        with builder.if_else(builder.icmp_signed("<=", args[10], integer(LANES))) as (one, two):
+            with one:
+                _write_products(builder, 1, *values)
+            with two:
+                _write_products(builder, 2, *values)
+        return context.get_dummy_value()
+
+    return sig, code
+
+
+def _write_products(
+    builder: Any,
+    vectors: int,
+    x: Any,
+    start: Any,
+    pixels: Any,
+    first: Any,
+    end: Any,
+    window: Any,
+    depth: Any,
+    w: Any,
+    w_start: Any,
+    w_step: Any,
+    columns: Any,
+    y: Any,
+    targets: Any,
+    to: Any,
+    bias: Any,
+    column: Any,
+    has_bias: Any,
+    floor: Any,
 ) -> None:
-    columns = builder.sub(filters, first)
-    masks = [mask_of(builder, builder.sub(columns, integer(v * LANES))) for v in range(vectors)]
-    known = builder.select(has_bias, columns, integer(0))
-    shifts = []
-    for v in range(vectors):
-        mask = mask_of(builder, builder.sub(known, integer(v * LANES)))
-        place = vector_at(builder, bias, builder.add(first, integer(v * LANES)))
-        shifts.append(masked_load(builder, place, mask))
-    weights = []
-    for k in range(SIDE * SIDE * channels):
-        row = builder.add(builder.mul(filters, integer(k)), first)
-        places = [
-            vector_at(builder, w, builder.add(row, integer(v * LANES))) for v in range(vectors)
-        ]
-        weights.append([masked_load(builder, p, m) for p, m in zip(places, masks, strict=True)])
+    masks = masks_of(builder, columns, vectors)
+    known = masks_of(builder, builder.select(has_bias, columns, integer(0)), vectors)
+    shifts = load_line(builder, builder.gep(bias, [column]), known)
     lowest = splat(builder, floor)
-    image, result = builder.gep(x, [start]), builder.gep(y, [builder.add(to, first)])
+    weights, image = builder.gep(w, [w_start]), builder.gep(x, [start])
+    result, last = builder.gep(y, [to]), builder.sub(end, integer(1))
 
-    before = builder.block
-    body, after = builder.append_basic_block("pixel"), builder.append_basic_block("done")
-    builder.branch(body)
-    builder.position_at_end(body)
-    number = builder.phi(INT)
-    number.add_incoming(integer(0), before)
-    corner = builder.gep(image, [builder.load(builder.gep(pixels, [number]))])
-    sums = shifts
-    for i in range(SIDE):
-        row = builder.gep(corner, [builder.mul(line, integer(i))])
-        for j in range(SIDE * channels):
-            factor = splat(builder, builder.load(builder.gep(row, [integer(j)])))
-            line_of = weights[i * SIDE * channels + j]
-            sums = [
-                fused_multiply_add(builder, factor, weight, total)
-                for weight, total in zip(line_of, sums, strict=True)
-            ]
-    place = builder.gep(result, [builder.load(builder.gep(targets, [number]))])
-    for v, (total, mask) in enumerate(zip(sums, masks, strict=True)):
-        raised = builder.select(builder.fcmp_ordered("<=", total, lowest), lowest, total)
-        masked_store(builder, raised, vector_at(builder, place, integer(v * LANES)), mask)
-    following = builder.add(number, integer(1))
-    number.add_incoming(following, body)
-    builder.cbranch(builder.icmp_signed("<", following, count), body, after)
-    builder.position_at_end(after)
+    def of_pixels(number: Any) -> list[Any]:
+        numbers = no_later(builder, number, last, PIXELS)
+        corners = [builder.gep(image, [entry(builder, pixels, q)]) for q in numbers]
+        places = [builder.gep(result, [entry(builder, targets, q)]) for q in numbers]
+        for place in places:  # until the sums are there
+            for v in range(vectors):
+                prefetch(builder, builder.gep(place, [integer(v * LANES)]), level=2)
+
+        def of_number(k: Any, weight: Any, *sums: Any) -> list[Any]:
+            line, way = load_line(builder, weight, masks), entry(builder, window, k)
+            factors = [builder.load(builder.gep(corner, [way])) for corner in corners]
+            following = builder.gep(weight, [w_step])
+            return [following, *add_products(builder, factors, line, sums)]
+
+        sums = loop(builder, integer(0), depth, 1, of_number, [weights, *shifts * PIXELS])[1:]
+        values = [raised(builder, total, lowest) for total in sums]
+        for p, place in enumerate(places):
+            store_line(builder, values[p * vectors : (p + 1) * vectors], place, masks)
+        return []
+
+    loop(builder, first, end, PIXELS, of_pixels)
 
 
-_one_channel = _make(1, PAIR)
-_three_channels = _make(3, 1)
+@intrinsic
+def _multiply_transposed(
+    typing: Any,
+    x: Any,
+    start: Any,
+    window: Any,
+    number: Any,
+    pixels: Any,
+    first: Any,
+    end: Any,
+    dy: Any,
+    dy_start: Any,
+    dy_step: Any,
+    columns: Any,
+    dw: Any,
+    rows: Any,
+    to: Any,
+    ahead: Any,
+    ahead_step: Any,
+) -> Any:
+    """Add to dw, for NUMBERS numbers of the window, `columns` (at most 2 * LANES) numbers each.
+
+    dw[rows[k] + to + j] += sum over first <= q < end of
+        x[start + window[k] + pixels[q]] * dy[dy_start + (q - first) * dy_step + j]
+    Meanwhile what lies at dy[ahead + (q - first) * ahead_step] is fetched.
+    """
+    n = types.int64
+    sig = types.void(x, n, window, n, pixels, n, n, dy, n, n, n, dw, rows, n, n, n)
+
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        values = bare(context, builder, sig, args)
+        with builder.if_else(builder.icmp_signed("<=", args[10], integer(LANES))) as (one, two):
+            with one:
+                _write_transposed(builder, 1, *values)
+            with two:
+                _write_transposed(builder, 2, *values)
+        return context.get_dummy_value()
+
+    return sig, code
+
+
+def _write_transposed(
+    builder: Any,
+    vectors: int,
+    x: Any,
+    start: Any,
+    window: Any,
+    number: Any,
+    pixels: Any,
+    first: Any,
+    end: Any,
+    dy: Any,
+    dy_start: Any,
+    dy_step: Any,
+    columns: Any,
+    dw: Any,
+    rows: Any,
+    to: Any,
+    ahead: Any,
+    ahead_step: Any,
+) -> None:
+    masks = masks_of(builder, columns, vectors)
+    image, result = builder.gep(x, [start]), builder.gep(dw, [to])
+    gradients = [builder.gep(dy, [dy_start]), builder.gep(dy, [ahead])]
+    numbers = [builder.add(number, integer(k)) for k in range(NUMBERS)]
+    lines = [builder.gep(image, [entry(builder, window, k)]) for k in numbers]
+
+    def of_pixel(q: Any, gradient: Any, later: Any, *sums: Any) -> list[Any]:
+        prefetch(builder, later, level=2)
+        line, way = load_line(builder, gradient, masks), entry(builder, pixels, q)
+        factors = [builder.load(builder.gep(row, [way])) for row in lines]
+        following = [builder.gep(gradient, [dy_step]), builder.gep(later, [ahead_step])]
+        return [*following, *add_products(builder, factors, line, sums)]
+
+    zeros = [VECTOR(None)] * (NUMBERS * vectors)
+    sums = loop(builder, first, end, 1, of_pixel, [*gradients, *zeros])[2:]
+    for row, k in enumerate(numbers):
+        place = builder.gep(result, [entry(builder, rows, k)])
+        more = sums[row * vectors : (row + 1) * vectors]
+        pairs = zip(load_line(builder, place, masks), more, strict=True)
+        store_line(builder, [builder.fadd(*pair) for pair in pairs], place, masks)
 
 
 @kernel
 def convolve(
-    x,
-    total,
-    source,
-    copy,
-    blocks,
-    pixels,
-    per_band,
-    per_last_band,
-    w,
-    filters,
-    y,
-    targets,
-    y_image,
-    y_band,
-    bias,
-    has_bias,
-    rectify,
-    begin,
-    end,
-    scratch,
-):
-    """3×3 windows of 1 or 3 channels times w, plus bias, rectified, for the blocks of a plan.
-
-    Arguments are those of gather.convolve.
-    """
-    channels, columns = source[2], source[6]
+    x, total, source, copy, blocks, pixels, per_band, per_last_band, window, w, filters, y,
+    targets, y_image, y_band, bias, has_bias, rectify, begin, end, scratch,
+):  # fmt: skip
+    """Windows times w (K, filters), plus bias, rectified, for the blocks from begin to end."""
     array = scratch if copy else x
     floor = np.float32(0) if rectify else np.float32(-np.inf)
     for block in range(begin, end):
         image, band, count, start = locate(block, blocks, source, copy, x, scratch, total)
         count *= per_last_band if band == blocks[1] - 1 else per_band
         to = image * y_image + band * y_band
-        if channels == 1:
-            for first in range(0, filters, PAIR * LANES):
-                _one_channel(
-                    array, start, columns, pixels, count, w, bias, has_bias, floor, filters,
-                    first, y, targets, to,
+        for q in range(0, count, CHUNK):
+            for column in range(0, filters, 2 * LANES):
+                _multiply(
+                    array, start, pixels, q, min(q + CHUNK, count), window, len(window),
+                    w, column, filters, filters - column, y, targets, to + column,
+                    bias, column, has_bias, floor,
                 )  # fmt: skip
-        else:
-            for first in range(0, filters, LANES):
-                _three_channels(
-                    array, start, 3 * columns, pixels, count, w, bias, has_bias, floor, filters,
-                    first, y, targets, to,
-                )  # fmt: skip
+
+
+@kernel
+def weight_gradient(
+    x, total, source, copy, blocks, pixels, per_band, per_last_band, window, dy, filters, dw, rows,
+    begin, end, scratch,
+):  # fmt: skip
+    """Windows, transposed, times gradients, added to the `rows` of dw; items are blocks.
+
+    `window` is filled up to whole NUMBERS, and the rows of surplus ones lie behind the last.
+    """
+    bands = blocks[1]
+    per_image = per_band * (bands - 1) + per_last_band
+    array = scratch if copy else x
+    # each call fetches its share of the gradients that the next chunk begins with
+    calls = (filters + 2 * LANES - 1) // (2 * LANES) * (len(window) // NUMBERS)
+    share = (filters + calls - 1) // calls
+    for block in range(begin, end):
+        image, band, count, start = locate(block, blocks, source, copy, x, scratch, total)
+        count *= per_last_band if band == bands - 1 else per_band
+        for q in range(0, count, CHUNK):
+            gradient = (image * per_image + band * per_band + q) * filters
+            ahead = gradient + CHUNK * filters
+            for column in range(0, filters, 2 * LANES):
+                for k in range(0, len(window), NUMBERS):
+                    _multiply_transposed(
+                        array, start, window, k, pixels, q, min(q + CHUNK, count),
+                        dy, gradient + column, filters, filters - column, dw, rows, column,
+                        ahead, share,
+                    )  # fmt: skip
+                    ahead += CHUNK * share

@@ -119,6 +119,19 @@ def masked_store(builder: Any, value: Any, pointer: Any, mask: Any) -> None:
     builder.call(function, [value, pointer, ir.Constant(ir.IntType(32), 4), mask])
 
 
+def prefetch(builder: Any, pointer: Any, level: int = 1) -> None:
+    """Ask for what lies at a pointer, which may be anywhere: nothing waits for it.
+
+    It comes to the first or the second level of the core's cache. Not for writing: a line that two
+    threads read would go to and fro between their caches.
+    """
+    number, byte = ir.IntType(32), ir.IntType(8).as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    to_read, near, data = (ir.Constant(number, value) for value in (0, 4 - level, 1))
+    builder.call(function, [builder.bitcast(pointer, byte), to_read, near, data])
+
+
 # ---- What kernels call: arrays are contiguous, offsets count elements -------------------------
 
 
@@ -221,6 +234,57 @@ def relu(typing: Any, value: Any) -> Any:
         return builder.select(builder.fcmp_ordered("<=", args[0], zero), zero, args[0])
 
     return vector(vector), code
+
+
+@intrinsic
+def transpose(
+    typing: Any,
+    source: Any,
+    at: Any,
+    step: Any,
+    rows: Any,
+    columns: Any,
+    target: Any,
+    to: Any,
+    to_step: Any,
+) -> Any:
+    """Write the columns of up to LANES × LANES numbers, whose rows are `step` apart, as rows.
+
+    Numbers outside are not read, and what is written beside them is left as it is.
+    """
+
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        source, at, step, rows, columns, target, to, to_step = bare(context, builder, sig, args)
+        lines = [
+            masked_load(builder, *_line(builder, source, at, step, i, rows, columns))
+            for i in range(LANES)
+        ]
+        for _ in range(LANES.bit_length() - 1):  # each time, lines half as far apart are mixed
+            pairs = zip(lines[: LANES // 2], lines[LANES // 2 :], strict=True)
+            lines = [mixed for pair in pairs for mixed in _mixed(builder, *pair)]
+        for i, line in enumerate(lines):
+            masked_store(builder, line, *_line(builder, target, to, to_step, i, columns, rows))
+        return context.get_dummy_value()
+
+    n = types.int64
+    return types.void(source, n, n, n, n, target, n, n), code
+
+
+def _line(
+    builder: Any, array: Any, at: Any, step: Any, i: int, count: Any, width: Any
+) -> tuple[Any, Any]:
+    """Return where line `i` of `count` lines lies, and the mask of its numbers."""
+    place = vector_at(builder, array, builder.add(at, builder.mul(step, integer(i))))
+    there = builder.icmp_signed("<", integer(i), count)
+    return place, mask_of(builder, builder.select(there, width, integer(0)))
+
+
+def _mixed(builder: Any, one: Any, other: Any) -> list[Any]:
+    """Return the numbers of two vectors by turns: those of their first halves, and the rest."""
+    kind = ir.VectorType(ir.IntType(32), LANES)
+    turns = [number for i in range(LANES) for number in (i, LANES + i)]
+    orders = (ir.Constant(kind, turns[:LANES]), ir.Constant(kind, turns[LANES:]))
+    return [builder.shuffle_vector(one, other, order) for order in orders]
 
 
 def _define(symbol: Any, instruction: str) -> None:

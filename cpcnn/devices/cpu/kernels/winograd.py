@@ -16,8 +16,9 @@ from __future__ import annotations
 import numpy as np
 
 from .jit import kernel, part
+from .loops import fetch
 from .product import COLUMNS, ROWS, multiply
-from .vector import LANES, fill, load, load_first, relu, store, store_first
+from .vector import LANES, fill, load, load_first, relu, store, store_first, transpose
 
 TILE = 4  # of the result, either way
 CELLS = 36  # numbers that a tile becomes
@@ -164,10 +165,10 @@ def transform_weights_turned(w, channels, filters, weights, first_panel, scratch
         first = panel * COLUMNS
         width, height = min(COLUMNS, channels - first), min(LANES, filters - filter_first)
         for cell in range(9):
-            for c in range(width):
+            for c in range(0, width, LANES):
                 row = (cell * channels + first + c) * filters + filter_first
-                for f in range(height):
-                    turned[(cell * LANES + f) * COLUMNS + c] = w[row + f]
+                to = cell * LANES * COLUMNS + c
+                transpose(w, row, filters, min(LANES, width - c), height, turned, to, COLUMNS)
         for f in range(height):
             for j in range(0, width, LANES):
                 step = filters * COLUMNS + PAD
@@ -331,6 +332,13 @@ def _place(tile, across, down):
     return tile // (across * down), rest // across * TILE, rest % across * TILE
 
 
+@part
+def _fetch_share(array, image, size, channels, row, tile, across):
+    """Fetch a tile's share of the TILE rows from `row` on, with which the next tiles begin."""
+    share = TILE * size[1] * channels // across
+    fetch(array, (image * size[0] + row) * size[1] * channels + tile % across * share, share)
+
+
 @kernel
 def input_tiles(x, geometry, channels, tiles, room, first, begin, end, scratch):
     """Transform the tiles from begin to end of x; tile `first` goes to the start of `tiles`."""
@@ -340,6 +348,7 @@ def input_tiles(x, geometry, channels, tiles, room, first, begin, end, scratch):
     for tile in range(begin, end):
         image, top, left = _place(tile, across, down)
         at = (tile - first) * row
+        _fetch_share(x, image, (height, width), channels, top - pad_top + 6, tile, across)
         _input_tile(
             x, image, (height, width), channels, top - pad_top, left - pad_left,
             tiles, at, room * row + PAD, scratch,
@@ -355,6 +364,7 @@ def gradient_tiles(dy, geometry, filters, tiles, room, first, begin, end, scratc
     for tile in range(begin, end):
         image, top, left = _place(tile, across, down)
         at = (tile - first) * row
+        _fetch_share(dy, image, (out_height, out_width), filters, top + TILE, tile, across)
         _gradient_tile(
             dy, image, (out_height, out_width), filters, top, left, tiles, at, room * row + PAD,
             scratch,
@@ -374,8 +384,8 @@ def _multiply_panel(tiles, room, begin, count, depth, weights, panel, columns, c
         b = (panel * CELLS + cell) * (depth * COLUMNS + PAD)
         for i in range(0, count, ROWS):
             multiply(
-                columns, tiles, source[i:], cell * (room * width + PAD), 1, weights, b, COLUMNS,
-                cells, target[i:], cell * (block * COLUMNS + PAD), depth,
+                columns, tiles, source, cell * (room * width + PAD), 1, weights, b, 0, COLUMNS,
+                cells, target, cell * (block * COLUMNS + PAD), i, depth,
             )  # fmt: skip
 
 
@@ -397,6 +407,8 @@ def multiply_forward(
         )  # fmt: skip
         for tile in range(begin, end):
             image, top, left = _place(tile, across, down)
+            if panel == panel_begin:
+                _fetch_share(y, image, (out_height, out_width), filters, top + TILE, tile, across)
             _output_tile(
                 cells, (tile - begin) * COLUMNS, block * COLUMNS + PAD, columns,
                 bias, has_bias, rectify,
@@ -422,6 +434,8 @@ def multiply_backward(
         )  # fmt: skip
         for tile in range(begin, end):
             image, top, left = _place(tile, across, down)
+            if panel == panel_begin:
+                _fetch_share(dx, image, (height, width), channels, top - pad_top + 6, tile, across)
             _input_gradient_tile(
                 cells, (tile - begin) * COLUMNS, block * COLUMNS + PAD, columns,
                 dx, image, (height, width), channels, column, top - pad_top, left - pad_left,
@@ -453,9 +467,9 @@ def multiply_weight_gradient(
             b = cell * (room * b_width + PAD) + column
             for i in range(0, height, ROWS):
                 multiply(
-                    columns, input_tiles, source[i:], cell * (room * a_width + PAD), a_width,
-                    gradient_tiles, b, b_width, cells, target[i:], cell * (block * COLUMNS + PAD),
-                    count,
+                    columns, input_tiles, source, cell * (room * a_width + PAD), a_width,
+                    gradient_tiles, b, 0, b_width, cells, target, cell * (block * COLUMNS + PAD),
+                    i, count,
                 )  # fmt: skip
         for i in range(height):
             for j in range(0, columns, LANES):
