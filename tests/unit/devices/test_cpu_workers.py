@@ -159,7 +159,7 @@ def test_batches_are_shared_by_images_where_weights_are_few() -> None:
     assert share(17, dense) == [slice(0, 8), slice(8, 17)]
     assert len(share(64, dense)) == 4
     assert len(share(1 << 20, dense)) == PARTS
-    assert share(64, [(2000, 1000)]) == share(64, [(3, 3, 300, 300)]) == [slice(0, 64)]
+    assert share(64, [(3000, 1000)]) == share(64, [(3, 3, 300, 300)]) == [slice(0, 64)]
 
 
 # ---- BLAS ------------------------------------------------------------------------------------
