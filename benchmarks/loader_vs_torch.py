@@ -158,7 +158,8 @@ def torch_dataset(work: Work) -> Any:
             with Image.open(path) as opened:
                 image = opened.convert(mode)
             if image.size != size:
-                image = image.resize(size, Resampling.BILINEAR, box=centre(image))
+                box = centre(image) if settings.resize == "crop" else None
+                image = image.resize(size, Resampling.BILINEAR, box=box)
             if change.horizontal_flip and random.random() < 0.5:
                 image = image.transpose(Transpose.FLIP_LEFT_RIGHT)
             if change.rotation:
