@@ -22,6 +22,7 @@ from .vector import LANES, fill, load, load_first, relu, store, store_first, tra
 
 TILE = 4  # of the result, either way
 CELLS = 36  # numbers that a tile becomes
+FETCHED = 128  # channels at most, of images that are fetched ahead
 PAD = LANES  # between the cells: a power of two apart, all would fall into the same sets of a cache
 
 
@@ -334,9 +335,13 @@ def _place(tile, across, down):
 
 @part
 def _fetch_share(array, image, size, channels, row, tile, across):
-    """Fetch a tile's share of the TILE rows from `row` on, with which the next tiles begin."""
-    share = TILE * size[1] * channels // across
-    fetch(array, (image * size[0] + row) * size[1] * channels + tile % across * share, share)
+    """Fetch a tile's share of the TILE rows from `row` on, with which the next tiles begin.
+
+    For many channels the processor does so by itself.
+    """
+    if row < size[0] and channels <= FETCHED:
+        share = TILE * size[1] * channels // across
+        fetch(array, (image * size[0] + row) * size[1] * channels + tile % across * share, share)
 
 
 @kernel
