@@ -24,8 +24,8 @@ INTERRUPTIONS = 20
 EARLY = 0.2  # share of signals that come while Python, the library or the images are loaded
 TIME_LIMIT = 300.0
 CASES: dict[str, dict[str, Any]] = {  # dropout is in the tests of the trainer
-    "everything": EVERYTHING | {"epochs": 200},
-    "plateau": {"schedule": "reduce-on-plateau", "optimizer": "nadam", "epochs": 400},
+    "everything": EVERYTHING | {"epochs": 500},
+    "plateau": {"schedule": "reduce-on-plateau", "optimizer": "nadam", "epochs": 1000},
 }
 RUN = Path("interrupted")
 
@@ -75,7 +75,7 @@ def test_twenty_interruptions_at_random_moments(images: Path, work: Path, name: 
         if not (RUN / "last.cpcnn").exists():
             arguments = ["train", images, *as_options(settings), "-o", RUN]
         early = rng.random() < EARLY
-        delay = rng.uniform(0, 0.8) if early else rng.uniform(0, seconds / 30)
+        delay = rng.uniform(0, 0.6) if early else rng.uniform(0, seconds / 30)
         interruptions += interrupt_once(arguments, delay, early=early)
     process = start("train", "--resume", RUN, cwd=work)
     _, people = process.communicate(timeout=TIME_LIMIT)
