@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ..core.errors import UsageError
-from ..data.layouts.folder import scan_folder
 from ..training.events import TrainingEnded
 from .events import Progress
 from .fold_results import DOCUMENT, FoldResult, FoldsEnded, read_result, write_results
@@ -21,7 +20,7 @@ from .resume import ResumeSettings, is_finished, resume_training
 from .run_directory import LAST, RUNS, RunDirectory, is_run, last_run
 from .run_lock import locked
 from .settings import TrainSettings
-from .splits import choose_splits
+from .splits import scan_as_set, split_as_set
 from .train import Event as TrainEvent
 from .train import check_model, train_folder
 
@@ -129,22 +128,9 @@ def _last() -> Path:
 
 def _check_folds(settings: TrainSettings) -> None:
     """Raise CpcnnError for what would stop any fold: that there is nothing to hold out."""
-    folder = scan_folder(
-        settings.data,
-        allow_empty_classes=settings.allow_empty_classes,
-        allow_nested=settings.allow_nested,
-        include=settings.include,
-        exclude=settings.exclude,
-    )
+    folder = scan_as_set(settings)
     for fold in _numbers(settings):
-        choose_splits(
-            folder,
-            val_fraction=settings.val_fraction,
-            seed=settings.seed,
-            group_by=settings.group_by,
-            folds=settings.folds,
-            fold=fold,
-        )
+        split_as_set(settings, folder, fold)
 
 
 # ---- Folds -----------------------------------------------------------------------------------

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
 from ..core.errors import UsageError
+from ..data.layouts.folder import scan_folder
 from ..data.layouts.image_folder import UNSPLIT, ImageFolder, Sample, counted, listing
 from ..data.splits.grouping import choose_grouping, group_images
 from ..data.splits.split import fold_samples, split_samples
+from .settings import TrainSettings
 
 CLASSES_SHOWN = 5
 
@@ -23,6 +27,44 @@ class SplitChoice:
     test: tuple[Sample, ...]
     drawn: bool
     notes: tuple[str, ...]
+
+
+class FolderSettings(Protocol):
+    """The settings that say how the folder of images is read."""
+
+    @property
+    def data(self) -> Path: ...
+    @property
+    def allow_empty_classes(self) -> bool: ...
+    @property
+    def allow_nested(self) -> bool: ...
+    @property
+    def include(self) -> tuple[str, ...]: ...
+    @property
+    def exclude(self) -> tuple[str, ...]: ...
+
+
+def scan_as_set(settings: FolderSettings) -> ImageFolder:
+    """Read the folder of a training as its settings say; raises what `scan_folder` does."""
+    return scan_folder(
+        settings.data,
+        allow_empty_classes=settings.allow_empty_classes,
+        allow_nested=settings.allow_nested,
+        include=settings.include,
+        exclude=settings.exclude,
+    )
+
+
+def split_as_set(settings: TrainSettings, folder: ImageFolder, fold: int | None) -> SplitChoice:
+    """Split it as the settings say, with one of their folds if there are any."""
+    return choose_splits(
+        folder,
+        val_fraction=settings.val_fraction,
+        seed=settings.seed,
+        group_by=settings.group_by,
+        folds=settings.folds,
+        fold=fold,
+    )
 
 
 def choose_splits(

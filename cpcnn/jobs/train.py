@@ -9,7 +9,6 @@ from typing import Any, TypeAlias
 
 from ..core.errors import CheckpointError, DivergedError, UsageError
 from ..data.contents import digests_of
-from ..data.layouts.folder import scan_folder
 from ..data.layouts.image_folder import ImageFolder
 from ..devices import get_device
 from ..networks import NETWORKS
@@ -31,7 +30,7 @@ from .read_images import ReadImages, read_images
 from .run_directory import LAST, RunDirectory, SplitRow
 from .run_lock import locked
 from .settings import TrainSettings, did_you_mean
-from .splits import SplitChoice, choose_splits
+from .splits import SplitChoice, scan_as_set, split_as_set
 from .start_weights import frozen_notes, take_weights
 
 Event: TypeAlias = DeviceSelected | DataFound | TrainingResumed | TrainingPrepared | TrainerEvent
@@ -88,21 +87,8 @@ def train_into(
     """Prepare a training, let `begin` do what comes before its first step, and train."""
     device = get_device(settings.device, threads=settings.threads, exact=settings.exact)
     yield DeviceSelected(device.name, device.description)
-    folder = scan_folder(
-        settings.data,
-        allow_empty_classes=settings.allow_empty_classes,
-        allow_nested=settings.allow_nested,
-        include=settings.include,
-        exclude=settings.exclude,
-    )
-    choice = choose_splits(
-        folder,
-        val_fraction=settings.val_fraction,
-        seed=settings.seed,
-        group_by=settings.group_by,
-        folds=settings.folds,
-        fold=settings.fold,
-    )
+    folder = scan_as_set(settings)
+    choice = split_as_set(settings, folder, settings.fold)
     choice = limited(choice, folder.root, settings.limit, settings.seed)
     images = {split: len(samples) for split, samples in folder.splits.items()}
     yield DataFound(folder.source, folder.classes, images, folder.ignored, choice.notes)

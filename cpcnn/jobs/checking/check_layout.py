@@ -18,7 +18,7 @@ from ...data.layouts.folder import scan_folder
 from ...data.layouts.globs import Globs
 from ...data.layouts.image_folder import SPLIT_NAMES, SPLIT_OF, UNSPLIT, ImageFolder, Sample
 from ...data.layouts.walk import Ignored, Walker, text_of
-from ..splits import choose_splits
+from ..splits import choose_splits, scan_as_set
 from .check_settings import CheckSettings
 
 
@@ -77,16 +77,7 @@ def read_layout(settings: CheckSettings) -> Layout:
 def _read_folder(settings: CheckSettings) -> tuple[ImageFolder, DataError | None]:
     root = settings.data
     try:
-        return (
-            scan_folder(
-                root,
-                allow_empty_classes=settings.allow_empty_classes,
-                allow_nested=settings.allow_nested,
-                include=settings.include,
-                exclude=settings.exclude,
-            ),
-            None,
-        )
+        return scan_as_set(settings), None
     except DataError as error:
         if not root.is_dir():
             raise
