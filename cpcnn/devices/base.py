@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -70,7 +70,7 @@ class Device:
         """Copy a device array to the host (or share it, when the device is the host)."""
         return np.asarray(array)
 
-    def share(self, images: int, weights: Sequence[Shape]) -> list[slice]:
+    def share(self, images: int, weights: Iterable[Shape]) -> list[slice]:
         """Cut a batch for a network of weights of these shapes: here all images make one pass."""
         return [slice(0, images)]
 

@@ -97,7 +97,7 @@ class Prepared:
         if not self._repeats or ctx.policy.compute != ctx.policy.parameters:
             return self.fused.forward(x, ctx)[0]
         values = [param.value for param in store.params.values()]
-        shares = ctx.device.share(x.shape[0], [value.shape for value in values])
+        shares = ctx.device.share(x.shape[0], (value.shape for value in values))
         passes = self._passes_of(x, ctx, values, len(shares))
         if len(shares) == 1:
             return self._outputs(x, ctx, passes[0])

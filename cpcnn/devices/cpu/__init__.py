@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -56,7 +56,7 @@ class CpuDevice(Device):
         """The most bytes that arrays of `empty` have taken at a time."""
         return self._recycler.reached
 
-    def share(self, images: int, weights: Sequence[Shape]) -> list[slice]:
+    def share(self, images: int, weights: Iterable[Shape]) -> list[slice]:
         return share(images, weights)
 
     def run(self, work: Callable[[slice], None], pieces: list[slice]) -> None:

@@ -10,7 +10,7 @@ import math
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -57,19 +57,22 @@ def cut(ctx: Context, length: int, work: int, parts: int = PARTS) -> list[slice]
     return evenly(length, 1 if ctx.undivided else min(parts, length, work // LEAST_WORK))
 
 
-def share(images: int, weights: Sequence[Shape]) -> list[slice]:
+def share(images: int, weights: Iterable[Shape]) -> list[slice]:
     """Cut a batch into what passes through a network of such weights in one thread.
 
     Threads then wait for each other once, and what a layer gives is in the cache when the next one
     takes it. Each share reads all weights, and transforms them for its convolutions: they must be
     few.
     """
-    numbers = sum(math.prod(shape) * (TRANSFORMED if len(shape) == 4 else 1) for shape in weights)
     count = images // LEAST_SHARE
-    if count < 2 or numbers > SHARED_WEIGHTS:
+    if count < 2 or _numbers_read(weights) > SHARED_WEIGHTS:
         return [slice(0, images)]
     count = max(2, count // 2)  # shares of twice that, if threads of all may have one
     return evenly(images, min(PARTS, 1 << (count.bit_length() - 1)))
+
+
+def _numbers_read(weights: Iterable[Shape]) -> int:
+    return sum(math.prod(shape) * (TRANSFORMED if len(shape) == 4 else 1) for shape in weights)
 
 
 def evenly(length: int, count: int) -> list[slice]:
